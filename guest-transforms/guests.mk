@@ -1,0 +1,8 @@
+# Transforms as WebAssembly components. Included by the top Makefile, which is where it runs.
+
+# Where they go; those that misbehave, for the tests, into its folder `tests`.
+OUT ?= guest-transforms/dist
+
+.PHONY: guests
+guests:
+	cargo run --quiet --package build-guests -- --out "$(abspath $(OUT))" $(if $(filter no,$(INSTALL)),--no-install)

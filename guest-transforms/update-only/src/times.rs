@@ -1,0 +1,212 @@
+//! Which columns are times, and what their values say.
+
+use rowgate_transform::Cell;
+use rowgate_transform::time::{Instant, Unit, parse_iso};
+
+/// The most characters of a value that a reason repeats.
+const SHOWN: usize = 40;
+
+/// The parameter `times`: names of columns, each with any number of `*` for any characters.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Times(Vec<String>);
+
+impl Times {
+    /// # Errors
+    /// When there is nothing between two commas.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        if text.trim().is_empty() {
+            return Ok(Self(Vec::new()));
+        }
+        let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
+        if names.iter().any(String::is_empty) {
+            return Err(format!(
+                "parameter `times` is `{text}`: it must be names of columns with commas between them, such as \
+                 `*_at,birthday`, or empty for none"
+            ));
+        }
+        Ok(Self(names))
+    }
+
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.0.iter().any(|pattern| matches(pattern, name))
+    }
+}
+
+/// Whether a name is what a pattern says.
+fn matches(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.as_bytes().split(|&byte| byte == b'*');
+    // There is a first part always, and a last one beside it only where there is a `*`.
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = name.as_bytes().strip_prefix(first) else { return false };
+    let Some(end) = parts.next_back() else { return rest.is_empty() };
+    for part in parts {
+        let found = (0..=rest.len()).find_map(|at| rest.get(at..)?.strip_prefix(part));
+        let Some(after) = found else { return false };
+        rest = after;
+    }
+    rest.ends_with(end)
+}
+
+/// How the values of such columns are read: the parameters `unit` and `subsecond`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Reader {
+    /// What numbers count; none: it is guessed from each number's size.
+    unit: Option<Unit>,
+    /// Rounds down to microseconds what is more precise.
+    floor: bool,
+}
+
+impl Reader {
+    /// # Errors
+    /// When a value is not one of those allowed.
+    pub(crate) fn parse(unit: Option<&str>, subsecond: Option<&str>) -> Result<Self, String> {
+        let unit = match unit {
+            None | Some("auto") => None,
+            Some("s") => Some(Unit::Seconds),
+            Some("ms") => Some(Unit::Millis),
+            Some("us") => Some(Unit::Micros),
+            Some("ns") => Some(Unit::Nanos),
+            Some(other) => {
+                return Err(format!(
+                    "parameter `unit` is `{other}`: it must be `s`, `ms`, `us`, `ns` or `auto`"
+                ));
+            }
+        };
+        let floor = match subsecond {
+            None | Some("exact") => false,
+            Some("floor") => true,
+            Some(other) => {
+                return Err(format!("parameter `subsecond` is `{other}`: it must be `exact` or `floor`"));
+            }
+        };
+        Ok(Self { unit, floor })
+    }
+
+    /// The time that an integer or a text says, in microseconds since 1970.
+    ///
+    /// # Errors
+    /// It says none, or one that cannot be written without loss.
+    pub(crate) fn micros(self, cell: Cell<'_>) -> Result<i64, String> {
+        let instant = match cell {
+            Cell::Int(number) => self.unit.unwrap_or_else(|| Unit::guess(number)).since_1970(number),
+            Cell::Text(text) => parse_iso(text),
+            _ => None,
+        };
+        match instant {
+            Some(Instant { micros, nanos }) if nanos == 0 || self.floor => Ok(micros),
+            Some(_) => Err(format!(
+                "more precise than a microsecond: {}; `subsecond=floor` would round it down",
+                shown(cell)
+            )),
+            None => Err(format!("not a time: {}", shown(cell))),
+        }
+    }
+}
+
+/// A value as a reason repeats it: short, and on one line.
+fn shown(cell: Cell<'_>) -> String {
+    match cell {
+        Cell::Int(number) => number.to_string(),
+        Cell::Text(text) => {
+            let cut = if text.chars().nth(SHOWN).is_some() { "…" } else { "" };
+            let start =
+                text.chars().take(SHOWN).map(|char| if char.is_control() { '\u{fffd}' } else { char });
+            format!("\"{}\"{cut}", start.collect::<String>())
+        }
+        _ => "a value of another kind".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_matches_names() {
+        for (pattern, name) in [
+            ("a", "a"),
+            ("*_at", "created_at"),
+            ("*_at", "_at"),
+            ("created*", "created"),
+            ("*", ""),
+            ("*", "anything"),
+            ("a*b*c", "abc"),
+            ("a*b*c", "a-b-b-c"),
+            ("**x", "x"),
+            ("a*a", "aa"),
+        ] {
+            assert!(matches(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in [
+            ("a", "ab"),
+            ("a", "ba"),
+            ("", "a"),
+            ("*_at", "created_at_"),
+            ("*_at", "CREATED_AT"),
+            ("a*b*c", "acb"),
+            ("a*a", "a"),
+            ("ab*bc", "abc"),
+        ] {
+            assert!(!matches(pattern, name), "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn names_are_separated_by_commas() {
+        let times = Times::parse(" a , *_at").unwrap();
+        assert!(times.contains("a") && times.contains("b_at") && !times.contains("b"));
+        assert!(!Times::parse("").unwrap().contains("a_at"));
+        assert!(Times::parse("a,,b").unwrap_err().starts_with("parameter `times` is `a,,b`"));
+    }
+
+    #[test]
+    fn a_long_value_is_cut_and_stays_on_one_line() {
+        let reader = Reader::parse(None, None).unwrap();
+        let reason = reader.micros(Cell::Text(&"é\n".repeat(500))).unwrap_err();
+        assert!(
+            reason.starts_with("not a time: \"é\u{fffd}é\u{fffd}") && reason.ends_with("\"…"),
+            "{reason}"
+        );
+        assert!(!reason.contains('\n') && reason.chars().count() < 100);
+    }
+
+    #[test]
+    fn what_is_more_precise_is_rounded_only_on_demand() {
+        let exact = Reader::parse(None, Some("exact")).unwrap();
+        let floor = Reader::parse(Some("auto"), Some("floor")).unwrap();
+        let number = Cell::Int(1_700_000_000_123_456_789);
+        assert_eq!(
+            exact.micros(number),
+            Err(
+                "more precise than a microsecond: 1700000000123456789; `subsecond=floor` would round it down"
+                    .to_owned()
+            )
+        );
+        assert_eq!(floor.micros(number), Ok(1_700_000_000_123_456));
+        assert_eq!(exact.micros(Cell::Int(1_700_000_000_123_456_000)), Ok(1_700_000_000_123_456));
+        assert_eq!(floor.micros(Cell::Text("1969-12-31T23:59:59.999999999Z")), Ok(-1));
+        assert!(exact.micros(Cell::Text("1969-12-31T23:59:59.999999999Z")).is_err());
+    }
+
+    #[test]
+    fn a_unit_that_is_given_is_not_guessed() {
+        let read = |unit, number| Reader::parse(Some(unit), None).unwrap().micros(Cell::Int(number));
+        assert_eq!(read("s", 1), Ok(1_000_000));
+        assert_eq!(read("ms", 1), Ok(1_000));
+        assert_eq!(read("us", 1), Ok(1));
+        assert_eq!(read("ns", 1_000), Ok(1));
+        assert_eq!(read("s", i64::MAX), Err("not a time: 9223372036854775807".to_owned()));
+    }
+
+    #[test]
+    fn bad_parameters_are_named_with_what_is_allowed() {
+        assert_eq!(
+            Reader::parse(Some("min"), None),
+            Err("parameter `unit` is `min`: it must be `s`, `ms`, `us`, `ns` or `auto`".to_owned())
+        );
+        assert_eq!(
+            Reader::parse(None, Some("ceil")),
+            Err("parameter `subsecond` is `ceil`: it must be `exact` or `floor`".to_owned())
+        );
+    }
+}
