@@ -1,0 +1,60 @@
+# Everything a developer runs. `make help` lists it.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+# Outside the clone, so that a second clone does not compile the dependencies again.
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/rowgate/target
+STACK := tests/stack/stack
+
+.PHONY: help demo clean-demo test lint fmt bench guests stack-up stack-down check
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+demo: ## the whole way with real servers: builds, starts them, changes rows, shows what arrives, stops them
+	@examples/demo.sh
+
+clean-demo: ## removes the data that demos keep
+	@$(STACK) wipe
+
+test: check ## every check and every test: unit, component, and end to end with real servers
+	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; status=0; \
+	cargo test --workspace --no-fail-fast 2>&1 | tee "$$log" || status=$$?; \
+	awk '/^test result:/ {passed += $$4; failed += $$6; skipped += $$8} \
+	     END {printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped}' "$$log"; \
+	exit $$status
+
+check: ## what `make test` does before it runs tests
+	@$(STACK) install
+	@$(STACK) fetch
+	@$(MAKE) lint
+	@$(MAKE) guests
+	@tests/stack/check_compose.sh
+	@tests/stack/check_scripts.sh
+
+lint: ## formatting and clippy
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+fmt: ## formats the Rust code
+	cargo fmt --all
+
+bench: ## the hot path against the same work written natively
+	cargo bench -p host
+
+# The rule is in guests.mk, beside the transforms.
+guests: ## builds the transforms into guest-transforms/dist/*.wasm
+-include guest-transforms/guests.mk
+
+stack-up: ## starts PostgreSQL, Kafka, Connect and ClickHouse, and registers the example's connector
+	@$(STACK) install
+	@$(STACK) fetch
+	@$(STACK) up
+	@eval "$$($(STACK) env)" && examples/update_postgres.py --dsn "$$PG_URL" --psql "$$PSQL" --updates 0
+	@$(STACK) connector app
+	@$(STACK) env
+
+stack-down: ## stops them; data stays
+	@$(STACK) down

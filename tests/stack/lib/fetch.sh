@@ -1,0 +1,65 @@
+# Fetching the programs that no system package brings into the cache; sourced, not run.
+# shellcheck shell=bash disable=SC2034,SC2153,SC2154 # names that the other files set and use
+
+dependency_plugin=org.apache.maven.plugins:maven-dependency-plugin:3.8.1
+
+# fetch_jars DIRECTORY MAVEN_ARGUMENT...: fills it below $JAVA_LIBS, at once or not at all.
+fetch_jars() {
+  local dir=$JAVA_LIBS/$1 new=$JAVA_LIBS/.new log=$CACHE/stack/fetch.log t0
+  [ ! -d "$dir" ] || return 0
+  t0=$(now_us)
+  say fetch "$1 ..."
+  shift
+  rm -rf "$new"
+  mkdir -p "$new" "$(dirname "$dir")"
+  cp "$STACK_HOME/pom.xml" "$new/pom.xml" # Maven makes a target directory beside it
+  # overWriteReleases: without it, what was unpacked once is not unpacked again, even when it is gone.
+  mvn -B -f "$new/pom.xml" -Dmdep.overWriteReleases=true -DoutputDirectory="$new/out" "$@" >"$log" 2>&1 ||
+    { grep ERROR "$log" | head -n 5 >&2; die "fetching failed, see $log"; }
+  mv "$new/out" "$dir"
+  rm -rf "$new"
+  say fetch "${dir##*/}: $(find "$dir" -name '*.jar' | wc -l) jars, $(du -sm "$dir" | cut -f1) MB, in $(since_ms "$t0") ms"
+}
+
+fetch_registry() {
+  local plugin=$JAVA_LIBS/plugins/apicurio-avro services version
+  if [ ! -d "$plugin" ]; then
+    fetch_jars avro-plugin -P apicurio-avro $dependency_plugin:copy-dependencies -DincludeScope=runtime
+    # The converter names no service file, without which a worker with plugin.discovery=service_load does not see it.
+    services=$JAVA_LIBS/avro-plugin/services
+    mkdir -p "$services/META-INF/services"
+    echo io.apicurio.registry.utils.converter.AvroConverter >"$services/META-INF/services/org.apache.kafka.connect.storage.Converter"
+    (cd "$services" && python3 -m zipfile -c ../services.jar META-INF)
+    rm -r "$services"
+    mv "$JAVA_LIBS/avro-plugin" "$plugin"
+  fi
+  version=$(sed -n 's|.*<apicurio.version>\(.*\)</apicurio.version>.*|\1|p' "$STACK_HOME/pom.xml")
+  fetch_jars registry $dependency_plugin:unpack -Dartifact="io.apicurio:apicurio-registry-app:$version:tar.gz:all"
+}
+
+fetch_engine() {
+  local new=$ENGINE.new t0
+  ! clickhouse_binary >/dev/null || return 0
+  [ ! -d "$ENGINE" ] || return 0
+  [ "$(uname -sm)" = 'Linux x86_64' ] || die "no ClickHouse for $(uname -sm) among the packages; install 'clickhouse' or set CLICKHOUSE_BIN"
+  t0=$(now_us)
+  say fetch 'ClickHouse engine ...'
+  rm -rf "$new"
+  mkdir -p "$new"
+  cp "$STACK_HOME"/clickhouse/package*.json "$new"
+  (cd "$new" && npm ci --no-audit --no-fund) >"$CACHE/stack/fetch.log" 2>&1 || die "npm ci failed, see $CACHE/stack/fetch.log"
+  mv "$new" "$ENGINE"
+  say fetch "ClickHouse engine: $(du -sm "$ENGINE" | cut -f1) MB, in $(since_ms "$t0") ms"
+}
+
+# fetch [registry]: does nothing for what is there. One run at a time for all clones.
+fetch() {
+  mkdir -p "$CACHE/stack"
+  exec 8>"$CACHE/stack/lock"
+  flock 8
+  fetch_jars kafka -P kafka $dependency_plugin:copy-dependencies -DincludeScope=runtime
+  fetch_jars plugins/debezium-postgres -P debezium-postgres $dependency_plugin:copy-dependencies -DincludeScope=runtime
+  fetch_engine
+  case ${1:-} in registry) fetch_registry ;; esac
+  exec 8>&-
+}
