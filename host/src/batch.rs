@@ -5,6 +5,9 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
+
+use crate::config::BatchLimits;
 
 /// A range of bytes in a batch's arena.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -60,4 +63,146 @@ pub struct Batch {
     pub arena: Vec<u8>,
     /// The records, by ascending offset.
     pub records: Vec<Record>,
+}
+
+/// A batch that is still being filled.
+#[derive(Debug)]
+pub struct OpenBatch {
+    batch: Batch,
+    opened: Instant,
+    /// A range that was sealed before is cut where it was cut then, whatever the limits say.
+    sealed_last: Option<i64>,
+}
+
+/// One record before it is copied into a batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Incoming<'a> {
+    /// See [`Record::offset`].
+    pub offset: i64,
+    /// See [`Record::timestamp_ms`].
+    pub timestamp_ms: Option<i64>,
+    /// None: a null key.
+    pub key: Option<&'a [u8]>,
+    /// None: a null value.
+    pub value: Option<&'a [u8]>,
+}
+
+impl OpenBatch {
+    /// An empty batch whose range begins at `first`. With `sealed_last` the range is closed there.
+    pub fn new(topic: Arc<str>, partition: i32, first: i64, sealed_last: Option<i64>, now: Instant) -> Self {
+        let batch = Batch { topic, partition, first, last: first - 1, arena: vec![], records: vec![] };
+        OpenBatch { batch, opened: now, sealed_last }
+    }
+
+    /// Whether `record` belongs into this batch. If not, the batch is to be closed first.
+    pub fn takes(&self, record: &Incoming<'_>, limits: &BatchLimits) -> bool {
+        if let Some(last) = self.sealed_last {
+            return record.offset <= last;
+        }
+        let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
+        self.batch.records.is_empty()
+            || (self.batch.records.len() < limits.rows as usize
+                && self.batch.arena.len() + bytes <= limits.bytes as usize)
+    }
+
+    /// Copies `record` in. Offsets must ascend.
+    pub fn push(&mut self, record: &Incoming<'_>, now: Instant) {
+        debug_assert!(record.offset > self.batch.last);
+        if self.batch.records.is_empty() {
+            self.opened = now;
+        }
+        let mut copy = |bytes: &[u8]| {
+            let start = self.batch.arena.len() as u32;
+            self.batch.arena.extend_from_slice(bytes);
+            Span { start, end: self.batch.arena.len() as u32 }
+        };
+        let (key, value) = (record.key.map(&mut copy), record.value.map(&mut copy));
+        let Incoming { offset, timestamp_ms, .. } = *record;
+        self.batch.records.push(Record { offset, timestamp_ms, key, value });
+        self.batch.last = offset;
+    }
+
+    /// Whether it is to be closed now, though no further record came.
+    pub fn is_due(&self, limits: &BatchLimits, now: Instant) -> bool {
+        match self.sealed_last {
+            Some(last) => self.batch.last >= last,
+            None => {
+                let age_ms = now.saturating_duration_since(self.opened).as_millis();
+                !self.batch.records.is_empty()
+                    && (self.batch.records.len() >= limits.rows as usize
+                        || self.batch.arena.len() >= limits.bytes as usize
+                        || age_ms >= u128::from(limits.linger_ms))
+            }
+        }
+    }
+
+    /// The offset of its last record, if it has one.
+    pub fn last(&self) -> Option<i64> {
+        self.batch.records.last().map(|record| record.offset)
+    }
+
+    /// Whether it repeats a range that was sealed before.
+    pub fn is_sealed(&self) -> bool {
+        self.sealed_last.is_some()
+    }
+
+    /// The bytes it holds.
+    pub fn bytes(&self) -> usize {
+        self.batch.arena.len()
+    }
+
+    /// Closes it. A sealed range ends where it was sealed, even if its last records are gone (compaction).
+    pub fn close(self) -> Batch {
+        let mut batch = self.batch;
+        batch.last = self.sealed_last.unwrap_or(batch.last);
+        batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: BatchLimits = BatchLimits { rows: 3, bytes: 10, linger_ms: 100 };
+
+    fn record(offset: i64, value: &[u8]) -> Incoming<'_> {
+        Incoming { offset, timestamp_ms: None, key: None, value: Some(value) }
+    }
+
+    fn filled(sealed_last: Option<i64>, offsets: &[i64]) -> OpenBatch {
+        let now = Instant::now();
+        let mut batch = OpenBatch::new("t".into(), 0, offsets[0], sealed_last, now);
+        for offset in offsets {
+            let record = record(*offset, b"ab");
+            assert!(batch.takes(&record, &LIMITS));
+            batch.push(&record, now);
+        }
+        batch
+    }
+
+    #[test]
+    fn rows_bytes_and_age_close_a_batch() {
+        let now = Instant::now();
+        assert!(!filled(None, &[0, 1, 2]).takes(&record(3, b""), &LIMITS));
+        assert!(!filled(None, &[0, 1]).takes(&record(2, b"1234567"), &LIMITS));
+        assert!(filled(None, &[0, 1]).takes(&record(2, b"123456"), &LIMITS));
+        assert!(!filled(None, &[0]).is_due(&LIMITS, now));
+        assert!(filled(None, &[0]).is_due(&LIMITS, now + std::time::Duration::from_millis(200)));
+        assert!(filled(None, &[0, 1, 2]).is_due(&LIMITS, now));
+    }
+
+    #[test]
+    fn a_record_larger_than_a_batch_gets_one_of_its_own() {
+        let batch = OpenBatch::new("t".into(), 0, 0, None, Instant::now());
+        assert!(batch.takes(&record(0, &[b'x'; 100]), &LIMITS));
+    }
+
+    #[test]
+    fn a_sealed_range_is_cut_where_it_was_sealed_whatever_the_limits() {
+        let batch = filled(Some(7), &[0, 1, 2, 3, 4, 6]);
+        assert!(!batch.takes(&record(8, b""), &LIMITS));
+        assert!(!batch.is_due(&LIMITS, Instant::now() + std::time::Duration::from_secs(9)));
+        assert_eq!(batch.close().last, 7);
+        assert!(filled(Some(7), &[0, 7]).is_due(&LIMITS, Instant::now()));
+    }
 }

@@ -1,1 +1,119 @@
-//! (to come)
+//! The command line: what may stand on it, and what each command does. One file a command.
+//!
+//! `host` alone is `host run`. The flags of the settings follow from [`crate::config::keys`]; they may stand
+//! before a command or after it.
+
+pub mod last_rows;
+pub mod run;
+pub mod summary;
+
+mod args;
+mod config_show;
+mod inspect;
+mod validate;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::ArgMatches;
+
+use crate::config::{self, Loaded, Request, Surroundings};
+use crate::error::Classify;
+
+/// What the command line asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invocation {
+    /// What to do.
+    pub command: Command,
+    /// The settings it gives.
+    pub request: Request,
+    /// The count of `-v` less that of `-q`; none where neither is given.
+    pub verbosity: Option<i8>,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Consume, transform, write.
+    Run,
+    /// Check the configuration and the transform, without any connection.
+    Validate,
+    /// Tell what a file is.
+    Inspect {
+        /// The file.
+        file: PathBuf,
+        /// As JSON.
+        json: bool,
+    },
+    /// Show the settings and where they come from.
+    ConfigShow {
+        /// As JSON.
+        json: bool,
+    },
+}
+
+/// Reads the command line.
+///
+/// # Errors
+/// Wrong usage, and the requests for help and version; clap shows each in its own way.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap::Error> {
+    let root = args::command().try_get_matches_from(arguments)?;
+    let mut levels = vec![&root];
+    let mut path = Vec::new();
+    while let Some((name, below)) = levels.last().and_then(|level| level.subcommand()) {
+        path.push(name);
+        levels.push(below);
+    }
+    let last = *levels.last().unwrap_or(&&root);
+    let json = |matches: &ArgMatches| matches.get_flag("json");
+    let command = match path.as_slice() {
+        ["validate"] => Command::Validate,
+        ["inspect"] => {
+            let file = last.get_one::<PathBuf>("file").cloned().unwrap_or_default();
+            Command::Inspect { file, json: json(last) }
+        }
+        ["config", "show"] => Command::ConfigShow { json: json(last) },
+        _ => Command::Run,
+    };
+    let request = args::request(&levels);
+    if let (Command::Inspect { .. }, Some(origin)) = (&command, request.flags.first_origin()) {
+        let message = format!("{origin} says nothing to `inspect`, which looks at one file\n");
+        return Err(args::command().error(clap::error::ErrorKind::ArgumentConflict, message));
+    }
+    Ok(Invocation { command, request, verbosity: args::verbosity(last) })
+}
+
+/// Does what the command line asks for.
+///
+/// # Errors
+/// Whatever went wrong, marked with the exit code that it calls for.
+pub fn execute(invocation: &Invocation, surroundings: &Surroundings) -> anyhow::Result<()> {
+    match &invocation.command {
+        Command::Run => run::run(load(invocation, surroundings)?, invocation.verbosity),
+        Command::Validate => validate::validate(&load(invocation, surroundings)?),
+        Command::Inspect { file, json } => inspect::inspect(file, *json),
+        Command::ConfigShow { json } => config_show::show(&load(invocation, surroundings)?, *json),
+    }
+}
+
+fn load(invocation: &Invocation, surroundings: &Surroundings) -> anyhow::Result<Loaded> {
+    config::load(&invocation.request, surroundings).usage()
+}
+
+/// Writes a result to standard output. A reader that has gone away is no fault of ours.
+fn show(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome.context("cannot write to standard output").environment(),
+    }
+}
+
+fn warn_of(loaded: &Loaded) {
+    loaded.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+}
+
+#[cfg(test)]
+mod tests;

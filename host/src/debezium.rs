@@ -1,9 +1,28 @@
 //! Debezium's events: from a record's bytes to a change, without building a tree of values.
 
+pub mod civil;
+pub mod classify;
+pub mod decimal;
+pub mod envelope;
+pub mod scan;
+pub mod schema;
 pub mod shape;
+pub mod text;
+pub mod topic;
 pub mod value;
+pub mod walk;
 
-use crate::batch::Span;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use crate::batch::{Batch, Record, Span};
+
+use classify::{NotChange, Other};
+use envelope::{Parts, View};
+use scan::{Json, Member, Scanner};
+use shape::{Shape, Shapes};
+use topic::{Rows, Shaped, Topic};
 
 /// What happened to a row; numbered as in the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -68,15 +87,244 @@ pub struct NotChanges {
     pub notifications: u64,
 }
 
+impl NotChanges {
+    /// How many records there are of all classes.
+    pub fn total(&self) -> u64 {
+        self.tombstones + self.heartbeats + self.transactions + self.schema_changes + self.notifications
+    }
+
+    fn count(&mut self, class: NotChange) {
+        *match class {
+            NotChange::Tombstone => &mut self.tombstones,
+            NotChange::Heartbeat => &mut self.heartbeats,
+            NotChange::Transaction => &mut self.transactions,
+            NotChange::SchemaChange => &mut self.schema_changes,
+            NotChange::Notification => &mut self.notifications,
+        } += 1;
+    }
+}
+
+impl Op {
+    /// The letter that Debezium writes, such as `c`.
+    pub fn letter(self) -> &'static str {
+        match self {
+            Op::Create => "c",
+            Op::Update => "u",
+            Op::Delete => "d",
+            Op::Read => "r",
+            Op::Truncate => "t",
+            Op::Message => "m",
+        }
+    }
+}
+
 /// A batch's records after decoding. Each record is in exactly one of `changes`, `rejected`, `not_changes`.
 #[derive(Debug, Default)]
 pub struct Decoded {
     /// The changes, in the order of the records.
     pub changes: Vec<Change>,
-    /// Spans of the values of rows: a row has one for each field of its shape, in that order.
+    /// Spans of the values of rows: a row has one for each field of its shape, in that order. An empty one is
+    /// a value that the source did not send.
     pub cells: Vec<Span>,
     /// Records that cannot be decoded.
     pub rejected: Vec<Rejected>,
     /// Records that are no change.
     pub not_changes: NotChanges,
 }
+
+/// Decodes the batches of one pipeline, and remembers the shapes, schemas and topics that it met.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    topics: FxHashMap<Arc<str>, Topic>,
+    shapes: Shapes,
+    value: Scanner,
+    key: Scanner,
+    key_names: Vec<Span>,
+}
+
+enum Outcome {
+    Change(Change),
+    NotChange(NotChange),
+}
+
+impl Decoder {
+    /// A decoder that has met nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Decodes a batch. What is wrong with a record rejects that record, and no other.
+    pub fn decode(&mut self, batch: &Batch) -> Decoded {
+        let mut topic = self.topics.remove(&batch.topic).unwrap_or_default();
+        let mut decoded = Decoded { changes: Vec::with_capacity(batch.records.len()), ..Decoded::default() };
+        for (index, record) in (0..).zip(&batch.records) {
+            let cells = decoded.cells.len();
+            match self.record(&mut topic, batch, index, record, &mut decoded.cells) {
+                Ok(Outcome::Change(change)) => decoded.changes.push(change),
+                Ok(Outcome::NotChange(class)) => decoded.not_changes.count(class),
+                Err(reason) => {
+                    decoded.cells.truncate(cells);
+                    decoded.rejected.push(Rejected { record: index, reason });
+                }
+            }
+        }
+        self.topics.insert(Arc::clone(&batch.topic), topic);
+        decoded
+    }
+
+    /// The shape with this id.
+    ///
+    /// # Panics
+    ///
+    /// Where no change that this decoder gave has such a shape.
+    pub fn shape(&self, id: u32) -> &Arc<Shape> {
+        self.shapes.get(id).expect("shape ids come from this decoder")
+    }
+
+    fn record(
+        &mut self,
+        topic: &mut Topic,
+        batch: &Batch,
+        index: u32,
+        record: &Record,
+        cells: &mut Vec<Span>,
+    ) -> Result<Outcome, String> {
+        let arena = batch.arena.as_slice();
+        let Some(value) = record.value.filter(|value| !value.is_empty()) else {
+            return Ok(Outcome::NotChange(NotChange::Tombstone));
+        };
+        let refuse = |found| classify::not_an_object(value.of(arena), found);
+        let scanned = self.value.scan(arena, value, &topic.schemas);
+        let scanned = scanned.map_err(|fault| refuse(Err(fault.to_string())))?;
+        match scanned.root {
+            Json::Object => {}
+            Json::Null => return Ok(Outcome::NotChange(NotChange::Tombstone)),
+            other => return Err(refuse(Ok(other))),
+        }
+        let view = View { scanner: &self.value, arena };
+        let opened = Opened::find(view, &mut topic.wrapped);
+        if let Some(schema) = opened.schema {
+            topic.use_schema(view.text(schema), scanned.known);
+        }
+        if opened.payload.is_some_and(|(_, payload)| payload.json == Json::Null) {
+            return Ok(Outcome::NotChange(NotChange::Tombstone));
+        }
+        read_key(&mut self.key, topic, arena, record.key, &mut self.key_names);
+        if !opened.parts.is_envelope() {
+            return other(topic, batch, view, &opened, &self.key_names).map(Outcome::NotChange);
+        }
+        let parts = &opened.parts;
+        let op = parts.op(view)?;
+        let source = parts.source(view, &mut topic.source)?;
+        let captured_at_us = parts.captured_at_us(view)?;
+        let typed = opened.schema.is_some();
+        let shaped = if matches!(op, Op::Truncate | Op::Message) {
+            let shape = topic.rowless(&batch.topic, view, &source, typed, &mut self.shapes)?;
+            Shaped { shape, before: None, after: None }
+        } else {
+            let (before, after) = (parts.before()?, parts.after()?);
+            let (needed, row) = if op == Op::Delete { ("before", before) } else { ("after", after) };
+            row.ok_or_else(|| format!("op {} without `{needed}`: nothing says which row", op.letter()))?;
+            let rows = Rows { view, source, before, after, key: &self.key_names };
+            topic.shape(&batch.topic, &rows, typed, &mut self.shapes, cells)?
+        };
+        Ok(Outcome::Change(Change {
+            record: index,
+            op,
+            shape: shaped.shape,
+            before: shaped.before,
+            after: shaped.after,
+            committed_at_us: source.committed_at_us,
+            captured_at_us,
+            source: Some(source.span),
+        }))
+    }
+}
+
+/// What a value holds, outside of the converter's wrapper if it has one.
+struct Opened<'a> {
+    parts: Parts<'a>,
+    /// The wrapper's member `payload`, and its index.
+    payload: Option<(u32, &'a Member)>,
+    /// The wrapper's schema.
+    schema: Option<Span>,
+}
+
+impl<'a> Opened<'a> {
+    /// `wrapped` is what the topic's first record settled, and is settled here if it was not.
+    fn find(view: View<'a>, wrapped: &mut Option<bool>) -> Self {
+        let parts = Parts::find(view, view.scanner.members());
+        let plain = Opened { parts, payload: None, schema: None };
+        let wrapper = if parts.is_envelope() { None } else { envelope::wrapper(view) };
+        let Some(((_, schema), payload)) = wrapper else {
+            wrapped.get_or_insert(false);
+            return plain;
+        };
+        let parts = Parts::find(view, view.scanner.members_of(payload.0));
+        // Without an envelope this may be a row that has columns of these two names.
+        if *wrapped.get_or_insert(true) || parts.is_envelope() {
+            let schema = (schema.json == Json::Object).then_some(schema.value);
+            Opened { parts, payload: Some(payload), schema }
+        } else {
+            plain
+        }
+    }
+}
+
+/// Writes the names of the key's members to `names`; none where the key is no JSON object, as it need not
+/// be: keys may be null, plain text, or in another converter's format.
+fn read_key(
+    scanner: &mut Scanner,
+    topic: &mut Topic,
+    arena: &[u8],
+    key: Option<Span>,
+    names: &mut Vec<Span>,
+) {
+    names.clear();
+    let Some(key) = key else { return };
+    let Ok(scanned) = scanner.scan(arena, key, &topic.key_schemas) else { return };
+    let view = View { scanner, arena };
+    let mut members = scanner.members();
+    if let Some(((index, schema), (payload, _))) = envelope::wrapper(view) {
+        let is_schema = |(_, member): (u32, &Member)| member.name(arena).as_ref() == b"type";
+        if scanned.known.is_some() || schema.json == Json::Null || scanner.members_of(index).any(is_schema) {
+            members = scanner.members_of(payload);
+            if schema.json == Json::Object {
+                topic.use_key_schema(schema.value.of(arena), scanned.known);
+            }
+        }
+    }
+    names.extend(members.map(|(_, member)| member.key));
+}
+
+/// The class of a record that is no envelope.
+fn other(
+    topic: &Topic,
+    batch: &Batch,
+    view: View<'_>,
+    opened: &Opened<'_>,
+    key: &[Span],
+) -> Result<NotChange, String> {
+    let schema = match topic.schemas.first() {
+        Some(schema) if opened.schema.is_some() => {
+            schema.parsed.as_ref().map_err(String::clone)?.name.as_str()
+        }
+        _ => "",
+    };
+    let members = match opened.payload {
+        Some((payload, _)) => view.scanner.members_of(payload),
+        None => view.scanner.members(),
+    };
+    let members = members.map(|(_, member)| {
+        let name = String::from_utf8_lossy(&member.name(view.arena)).into_owned();
+        (name, *member, view.text(member.value))
+    });
+    let key: Vec<String> = key.iter().map(|span| scan::unescape(view.text(*span)).into_owned()).collect();
+    Other { topic: &batch.topic, schema, key: &key, members: &members.collect::<Vec<_>>() }
+        .class(&opened.parts)
+}
+
+#[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,297 @@
-//! (to come)
+//! The pipeline: the only place that knows all stages.
+//!
+//! ```text
+//!  source ──2 batches──▶ prepare ──1 batch──▶ deliver
+//!  thread                thread               this thread
+//!  polls, cuts           decode, transform,   seal, insert, dead letters, commit
+//!                        encode
+//! ```
+//!
+//! Both channels are bounded: a slow ClickHouse fills them, the source pauses its partitions, and keeps
+//! polling. A stage that fails sets [`Stop`], the others end, and the first error is the pipeline's.
+
+mod deliver;
+mod letters;
+mod prepare;
+mod reach;
+mod targets;
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::{self, ScopedJoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow};
+use tokio::runtime::Handle;
+
+use self::deliver::{Delivered, Deliverer, Rows};
+use self::letters::Letters;
+use self::prepare::{Prepared, Preparer};
+use self::reach::Reach;
+use self::targets::Targets;
+use crate::cli::summary::Summary;
+use crate::clickhouse::client::Client;
+use crate::commit::DIGEST_DIGITS;
+use crate::config::{Settings, Sink, Source};
+use crate::error::Classify;
+use crate::signal::Shutdown;
+use crate::source::kafka::{self, KafkaInput};
+use crate::source::{SourceBatch, lines};
+use crate::transform::describe;
+use crate::transform::engine::Engine;
+use crate::transform::{self, Transform};
+
+/// Closed batches between the source and the transform.
+const BATCHES: usize = 2;
+/// Encoded batches between the transform and the delivery, besides the one that each has in hand.
+const PREPARED: usize = 1;
+/// How long the last batches may take after a signal or the end of a bounded time, until they are given up.
+const DRAIN: Duration = Duration::from_secs(20);
+/// How long nothing must come until finished positions are committed without a next batch.
+const IDLE: Duration = Duration::from_millis(500);
+
+/// Runs a pipeline until a bound, a signal, or a failure. `out` takes what a person asked to see.
+///
+/// Must be called with a runtime entered, from a thread that is not the runtime's.
+///
+/// # Errors
+/// What ended the pipeline, with the class of exit that it calls for.
+pub fn run(settings: Settings, shutdown: Shutdown, out: &mut dyn Write) -> Result<Summary> {
+    let stages = Stages::open(&settings, out)?;
+    let stop = Stop::new(shutdown);
+    let (summary, failed) = stages.run(&settings, &stop);
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(summary),
+    }
+}
+
+/// When the stages are to end.
+pub(crate) struct Stop {
+    shutdown: Shutdown,
+    failed: AtomicBool,
+    delivered: AtomicBool,
+    /// Since when the last batches have a time limit: a signal, or the end of a bounded time.
+    draining: OnceLock<Instant>,
+}
+
+impl Stop {
+    fn new(shutdown: Shutdown) -> Self {
+        Stop {
+            shutdown,
+            failed: AtomicBool::new(false),
+            delivered: AtomicBool::new(false),
+            draining: OnceLock::new(),
+        }
+    }
+
+    fn failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    fn fail(&self) {
+        self.failed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether what is not done by now is to be left for the next start.
+    pub(crate) fn give_up(&self) -> bool {
+        if self.shutdown.is_requested() {
+            self.draining.get_or_init(Instant::now);
+        }
+        self.failed() || self.draining.get().is_some_and(|since| since.elapsed() > DRAIN)
+    }
+}
+
+/// All stages, ready to run.
+struct Stages<'a> {
+    input: Input,
+    preparer: Preparer,
+    deliverer: Deliverer<'a>,
+}
+
+enum Input {
+    Kafka(Box<KafkaInput>),
+    Lines,
+}
+
+impl<'a> Stages<'a> {
+    /// Opens everything in the order in which a mistake is cheapest to find: the transform, then the target,
+    /// then Kafka.
+    fn open(settings: &Settings, out: &'a mut dyn Write) -> Result<Self> {
+        let transform = load_transform(settings)?;
+        tracing::info!(
+            transform = %settings.transform.as_deref().unwrap_or(Path::new("built in")).display(),
+            digest = &transform.digest()[..DIGEST_DIGITS],
+            "transform loaded"
+        );
+        let client = match &settings.sink {
+            Sink::ClickHouse(sink) => Some(Client::connect(sink, Handle::current())?),
+            Sink::Lines { .. } => None,
+        };
+        let targets = Arc::new(Mutex::new(Targets::new(client.clone(), settings)));
+        let (input, commits) = match &settings.source {
+            Source::Kafka(source) => {
+                let (input, commits) = kafka::open(source, settings.batch, settings.dry_run)?;
+                (Input::Kafka(Box::new(input)), Some(commits))
+            }
+            Source::Lines { .. } => (Input::Lines, None),
+        };
+        let rows = match &settings.sink {
+            _ if settings.dry_run => Rows::Nowhere,
+            Sink::ClickHouse(_) => Rows::ClickHouse,
+            Sink::Lines { path } => {
+                let resumes = matches!(settings.source, Source::Kafka(_));
+                Rows::Lines(open_output(path.as_deref(), resumes)?)
+            }
+        };
+        let reach = Reach {
+            pipeline: settings.name.clone(),
+            transform: transform.digest()[..DIGEST_DIGITS].to_owned(),
+            lasting: matches!(settings.source, Source::Kafka(_)),
+            client,
+            targets: targets.clone(),
+            commits: commits.filter(|_| !settings.dry_run),
+        };
+        let print = settings.print.then_some(out);
+        let deliverer = Deliverer::new(reach, rows, Letters::open(settings)?, print);
+        let preparer = Preparer::new(transform, targets);
+        Ok(Stages { input, preparer, deliverer })
+    }
+
+    /// Runs the stages to their end; the error is the first that one of them met.
+    fn run(self, settings: &Settings, stop: &Stop) -> (Summary, Option<anyhow::Error>) {
+        let Stages { input, preparer, mut deliverer } = self;
+        let (batches_in, batches) = sync_channel(BATCHES);
+        let (prepared_in, prepared) = sync_channel(PREPARED);
+        thread::scope(|scope| {
+            let source = thread::Builder::new().name("source".into()).spawn_scoped(scope, move || {
+                read(input, settings, batches_in, stop).inspect_err(|_| stop.fail())
+            });
+            let preparing = thread::Builder::new().name("prepare".into()).spawn_scoped(scope, move || {
+                prepare(preparer, batches, prepared_in, stop).inspect_err(|_| stop.fail())
+            });
+            let delivering = deliver(&mut deliverer, &prepared, stop).inspect_err(|_| stop.fail());
+            drop(prepared);
+            stop.delivered.store(true, Ordering::Relaxed);
+            // The delivery's own error tells most, then the one that is nearer to it.
+            let ends = [delivering, join(preparing), join(source)];
+            (deliverer.summary(), ends.into_iter().find_map(Result::err))
+        })
+    }
+}
+
+fn join(thread: std::io::Result<ScopedJoinHandle<'_, Result<()>>>) -> Result<()> {
+    match thread.context("starting a thread")?.join() {
+        Ok(end) => end,
+        Err(_) => Err(anyhow!("a stage of the pipeline panicked: this is a fault of the host")),
+    }
+}
+
+fn read(input: Input, settings: &Settings, batches: SyncSender<SourceBatch>, stop: &Stop) -> Result<()> {
+    let failed = || stop.failed();
+    match (input, &settings.source) {
+        (Input::Kafka(input), _) => {
+            let delivered = || stop.delivered.load(Ordering::Relaxed);
+            let time_is_up = || _ = stop.draining.get_or_init(Instant::now);
+            input.run(batches, &settings.bounds, &stop.shutdown, failed, time_is_up, delivered)
+        }
+        (Input::Lines, Source::Lines { path }) => {
+            let time_is_up = || _ = stop.draining.get_or_init(Instant::now);
+            lines::run(
+                path.as_deref(),
+                &settings.batch,
+                batches,
+                &settings.bounds,
+                &stop.shutdown,
+                failed,
+                time_is_up,
+            )
+        }
+        (Input::Lines, Source::Kafka(_)) => Ok(()),
+    }
+}
+
+fn prepare(
+    mut preparer: Preparer,
+    batches: Receiver<SourceBatch>,
+    prepared: SyncSender<Prepared>,
+    stop: &Stop,
+) -> Result<()> {
+    for batch in batches {
+        if stop.give_up() {
+            break;
+        }
+        let Some(done) = preparer.prepare(batch, stop)? else { return given_up(stop) };
+        if prepared.send(done).is_err() {
+            break; // the delivery has failed and says why itself
+        }
+    }
+    Ok(())
+}
+
+fn deliver(deliverer: &mut Deliverer<'_>, prepared: &Receiver<Prepared>, stop: &Stop) -> Result<()> {
+    loop {
+        match prepared.recv_timeout(IDLE) {
+            Ok(prepared) => match deliverer.deliver(prepared, stop)? {
+                Delivered::Done | Delivered::Void => {}
+                Delivered::GivenUp => return given_up(stop),
+            },
+            Err(RecvTimeoutError::Timeout) => deliverer.commit_finished(),
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    deliverer.commit_finished();
+    Ok(())
+}
+
+/// How a run ends whose last batches did not land: well if a signal ended it, since nothing is lost.
+fn given_up(stop: &Stop) -> Result<()> {
+    let quiet = stop.failed();
+    stop.fail();
+    if quiet {
+        return Ok(()); // another stage has failed and says why itself
+    }
+    if stop.shutdown.is_requested() {
+        tracing::warn!("the last batches are given up: they are not lost, the next start finishes them");
+        return Ok(());
+    }
+    Err(anyhow!("the last batches did not land within {} s of the end", DRAIN.as_secs()))
+        .environment()
+        .help("nothing is lost: the next start finishes them")
+}
+
+/// Reads, compiles and starts the transform of `settings`, and gives it its parameters.
+///
+/// # Errors
+/// A file that cannot be read, a component that does not fit, parameters that it refuses; exit 2.
+pub fn load_transform(settings: &Settings) -> Result<Transform> {
+    let path = settings.transform.as_deref();
+    let engine = Engine::new(settings.limits.memory_mib as usize)?;
+    let bytes = path.map_or_else(|| Ok(transform::BUILT_IN.to_vec()), describe::bytes)?;
+    let shown = path.unwrap_or(Path::new("built in")).display();
+    Transform::load(&engine, &bytes, settings.params.0.clone(), settings.limits)
+        .with_context(|| format!("transform `{shown}`"))
+        .usage()
+}
+
+/// A run that goes on where the last one stopped adds to what that one wrote; any other starts anew.
+fn open_output(path: Option<&Path>, resumes: bool) -> Result<Box<dyn Write + Send>> {
+    Ok(match path {
+        None => Box::new(BufWriter::new(std::io::stdout())),
+        Some(path) => {
+            let mut options = File::options();
+            options.create(true).write(true).append(resumes).truncate(!resumes);
+            let file = options.open(path).with_context(|| format!("opening the output {}", path.display()));
+            Box::new(BufWriter::new(file.usage()?))
+        }
+    })
+}
+
+/// The lock on what only one thread changes at a time; a panic elsewhere does not make it useless.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,1 +1,18 @@
-//! (to come)
+//! Where records come from: Kafka, or lines of a file. Both hand over closed batches.
+
+pub mod kafka;
+pub mod lines;
+
+use crate::batch::Batch;
+use crate::commit::Seal;
+
+/// A batch as its source hands it over.
+#[derive(Debug)]
+pub struct SourceBatch {
+    /// The records.
+    pub batch: Batch,
+    /// Which assignment of the partition it was read under; a later assignment makes it void.
+    pub assignment: u64,
+    /// The seal of an earlier attempt on exactly this range: its rows may have landed already.
+    pub recovered: Option<Seal>,
+}

@@ -1,6 +1,18 @@
 //! Shapes: one version of one source table's columns, interned.
 
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
 use crate::columns::Kind;
+
+use super::scan::Json;
+
+/// The most shapes of one pipeline; they are kept for good.
+pub const MAX_SHAPES: usize = 10_000;
+/// The most fields that all shapes of one pipeline may have together.
+pub const MAX_FIELDS: usize = 1_000_000;
 
 /// How a column's values stand in the JSON, and with that what they mean. The names in the comments are
 /// those of Kafka Connect's and Debezium's schemas.
@@ -76,12 +88,39 @@ pub enum Guess {
     Float,
     /// A string.
     Text,
-    /// An array or an object.
+    /// An array or an object; or values of different types within one change.
     Json,
 }
 
+impl From<Json> for Guess {
+    fn from(json: Json) -> Self {
+        match json {
+            Json::Null => Guess::Unknown,
+            Json::Bool => Guess::Bool,
+            Json::Int => Guess::Int,
+            Json::BigInt => Guess::BigInt,
+            Json::Float => Guess::Float,
+            Json::Text => Guess::Text,
+            Json::Array | Json::Object => Guess::Json,
+        }
+    }
+}
+
+impl Guess {
+    /// What both values of one column look like. Numbers of different forms are exact as decimals.
+    pub fn join(self, other: Guess) -> Guess {
+        use Guess::{BigInt, Float, Int, Json, Unknown};
+        match (self, other) {
+            (a, b) if a == b => a,
+            (Unknown, known) | (known, Unknown) => known,
+            (Int | BigInt | Float, Int | BigInt | Float) => BigInt,
+            _ => Json,
+        }
+    }
+}
+
 /// A column of a shape.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Field {
     /// The source column's name.
     pub name: String,
@@ -116,6 +155,79 @@ pub struct Shape {
     pub fields: Vec<Field>,
 }
 
+/// A table's names at its source.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct TableName {
+    /// `source.connector`
+    pub connector: String,
+    /// `source.db`
+    pub database: String,
+    /// `source.schema`
+    pub schema: String,
+    /// `source.table`, or `source.collection`.
+    pub table: String,
+}
+
+/// All shapes of one pipeline, each once.
+#[derive(Debug, Default)]
+pub struct Shapes {
+    all: Vec<Arc<Shape>>,
+    ids: FxHashMap<Identity, u32>,
+    fields: usize,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Identity {
+    topic: Arc<str>,
+    table: TableName,
+    typed: bool,
+    fields: Vec<Field>,
+}
+
+impl Shapes {
+    /// The shape with this id.
+    pub fn get(&self, id: u32) -> Option<&Arc<Shape>> {
+        self.all.get(id as usize)
+    }
+
+    /// Finds or makes a shape; an error where there are too many.
+    pub fn intern(
+        &mut self,
+        topic: &Arc<str>,
+        table: &TableName,
+        typed: bool,
+        fields: Vec<Field>,
+    ) -> Result<Arc<Shape>, String> {
+        let identity = Identity { topic: Arc::clone(topic), table: table.clone(), typed, fields };
+        let vacant = match self.ids.entry(identity) {
+            Entry::Occupied(id) => return Ok(Arc::clone(&self.all[*id.get() as usize])),
+            Entry::Vacant(vacant) => vacant,
+        };
+        let fields = &vacant.key().fields;
+        if self.all.len() >= MAX_SHAPES || self.fields + fields.len() > MAX_FIELDS {
+            return Err(format!(
+                "more shapes than {MAX_SHAPES}, or more columns in them than {MAX_FIELDS}: the columns of `{}` or \
+                 of other tables change without end; a connector with schemas, or another pipeline, may help",
+                table.table
+            ));
+        }
+        let shape = Arc::new(Shape {
+            id: self.all.len() as u32,
+            topic: topic.to_string(),
+            connector: table.connector.clone(),
+            database: table.database.clone(),
+            schema: table.schema.clone(),
+            table: table.table.clone(),
+            typed,
+            fields: fields.clone(),
+        });
+        self.fields += fields.len();
+        vacant.insert(shape.id);
+        self.all.push(Arc::clone(&shape));
+        Ok(shape)
+    }
+}
+
 impl Wire {
     /// The kind that a transform sees.
     pub fn kind(&self) -> Kind {
@@ -131,7 +243,9 @@ impl Wire {
             Wire::TimestampMillis | Wire::TimestampMicros | Wire::TimestampNanos | Wire::TimestampIso => {
                 Kind::Timestamp
             }
-            Wire::JsonText | Wire::Array(_) | Wire::Map(_) | Wire::Json | Wire::Guess(Guess::Json) => Kind::Json,
+            Wire::JsonText | Wire::Array(_) | Wire::Map(_) | Wire::Json | Wire::Guess(Guess::Json) => {
+                Kind::Json
+            }
         }
     }
 }

@@ -1,0 +1,123 @@
+//! The host's own stages, with the transform in wasm or compiled in.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use host::batch::{Batch, Incoming, OpenBatch};
+use host::clickhouse::block::{self, Values};
+use host::clickhouse::convert::Profile;
+use host::clickhouse::table::{Binding, Table, planned_columns};
+use host::config::{BatchLimits, SandboxLimits};
+use host::debezium::{Decoded, Decoder};
+use host::transform::engine::Engine;
+use host::transform::run::{self, Plans, ShapeRows};
+use host::transform::{self, Transform};
+
+use crate::corpus::{Record, TOPIC};
+use crate::native::Twin;
+use crate::{Design, TRANSFORM_DIGITS};
+
+/// Never reached: the bench cuts its batches itself.
+const BATCH: BatchLimits = BatchLimits { rows: u32::MAX, bytes: u32::MAX, linger_ms: 1_000 };
+/// The host's defaults.
+const SANDBOX: SandboxLimits = SandboxLimits { memory_mib: 64, fuel_per_change: 5_000_000, time_ms: 10_000 };
+
+/// How a decoded batch becomes rows.
+pub trait Step {
+    /// The rows of a batch in which there is one table with one shape.
+    fn rows(&mut self, batch: &Batch, decoded: &Decoded, decoder: &Decoder) -> ShapeRows;
+}
+
+/// Batch, decode, transform, encode.
+pub struct Pipeline<S> {
+    name: &'static str,
+    step: S,
+    topic: Arc<str>,
+    decoder: Decoder,
+    binding: Option<Binding>,
+    profile: Profile,
+    digest: String,
+}
+
+/// The transform as the host runs it: a fresh instance of the component for each batch.
+pub struct Wasm {
+    transform: Transform,
+    plans: Plans,
+}
+
+impl Step for Wasm {
+    fn rows(&mut self, batch: &Batch, decoded: &Decoded, decoder: &Decoder) -> ShapeRows {
+        let shape = |id| decoder.shape(id).clone();
+        let mut out = run::run(&self.transform, &mut self.plans, batch, decoded, shape);
+        assert!(out.rejected.is_empty() && out.rows.len() == 1, "the corpus has one shape and nothing wrong");
+        out.rows.pop().unwrap()
+    }
+}
+
+/// The host with the transform that it ships, and its twin with the same transform compiled in.
+pub fn designs() -> (Pipeline<Wasm>, Pipeline<Twin>) {
+    let engine = Engine::new(SANDBOX.memory_mib as usize).unwrap();
+    let transform = Transform::load(&engine, transform::BUILT_IN, vec![], SANDBOX).unwrap();
+    let digest = transform.digest()[..TRANSFORM_DIGITS].to_owned();
+    let twin = Twin::new(transform.clone());
+    let wasm = Wasm { transform, plans: Plans::default() };
+    (Pipeline::new("host", wasm, &digest), Pipeline::new("twin", twin, &digest))
+}
+
+impl<S: Step> Pipeline<S> {
+    fn new(name: &'static str, step: S, digest: &str) -> Self {
+        Pipeline {
+            name,
+            step,
+            topic: TOPIC.into(),
+            decoder: Decoder::new(),
+            binding: None,
+            profile: Profile::default(),
+            digest: digest.to_owned(),
+        }
+    }
+
+    /// What is written as `_transform`.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// The records copied into a batch, as the source does.
+    fn batch(&self, first: i64, records: &[Record<'_>]) -> Batch {
+        let now = Instant::now();
+        let mut open = OpenBatch::new(self.topic.clone(), 0, first, None, now);
+        for (offset, (key, value)) in (first..).zip(records) {
+            let record = Incoming { offset, timestamp_ms: None, key: Some(key), value: Some(value) };
+            assert!(open.takes(&record, &BATCH));
+            open.push(&record, now);
+        }
+        open.close()
+    }
+}
+
+impl<S: Step> Design for Pipeline<S> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn block(&mut self, first: i64, records: &[Record<'_>]) -> Vec<u8> {
+        let batch = self.batch(first, records);
+        let decoded = self.decoder.decode(&batch);
+        assert_eq!(decoded.rejected.first(), None);
+        let rows = self.step.rows(&batch, &decoded, &self.decoder);
+        let binding = self.binding.get_or_insert_with(|| bind(&rows));
+        let values =
+            Values { batch: &batch, decoded: &decoded, transform: &self.digest, profile: &self.profile };
+        let all: Vec<usize> = (0..rows.changes.len()).collect();
+        let (block, unfit) = block::encode(&values, binding, &rows, &all);
+        assert_eq!(unfit.first(), None);
+        block
+    }
+}
+
+/// The binding to the table that the host would create.
+fn bind(rows: &ShapeRows) -> Binding {
+    let output = &rows.plan.outputs[rows.output];
+    let columns = planned_columns(output, &rows.shape);
+    Table::planned("default", &rows.shape.table, &columns).unwrap().bind(output, &rows.shape).unwrap()
+}

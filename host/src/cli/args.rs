@@ -1,0 +1,171 @@
+//! The flags, made from the table of settings, and back from flags to a layer.
+
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use crate::config::keys::{Default, Form, KEYS, Key};
+use crate::config::layer::{Item, Layer, Origin};
+use crate::config::mistake::Mistakes;
+use crate::config::{Request, pair, secret};
+
+const ABOUT: &str =
+    "Passes Debezium changes from Kafka through a WebAssembly transform and writes the rows to ClickHouse";
+
+const LONG_ABOUT: &str = "\
+Passes Debezium changes from Kafka through a WebAssembly transform and writes the rows to ClickHouse.
+
+Without a bound (--for, --max-records, --until-caught-up, --input) it runs until SIGINT or SIGTERM; the first \
+one drains, the second ends it at once. Flags win over the environment (ROWGATE_...), the environment over the \
+file (--config), the file over the defaults.";
+
+const EXAMPLES: &str = "\
+Examples:
+  host --transform update_only.wasm --topic shop.public.orders
+  host -t rule.wasm --topic '^shop[.]public[.].*$' --until-caught-up --print
+  host -t rule.wasm --input changes.ndjson --output -
+  host -c pipeline.yaml config show
+  host inspect rule.wasm
+
+Exit codes: 0 done or drained; 1 internal fault; 2 wrong usage, configuration or component;
+3 something unreachable, refused or taken; 4 the transform failed; 130, 143 second signal.";
+
+/// The whole command line.
+pub fn command() -> Command {
+    let verbose =
+        Arg::new("verbose").short('v').action(ArgAction::Count).global(true).help("Say more; repeatable");
+    let quiet =
+        Arg::new("quiet").short('q').action(ArgAction::Count).global(true).help("Say less; repeatable");
+    let json = || Arg::new("json").long("json").action(ArgAction::SetTrue).help("Show it as JSON");
+    let show =
+        Command::new("show").about("Show the settings and where each comes from; secrets are left out");
+    let file =
+        Arg::new("file").value_name("FILE").required(true).value_parser(value_parser!(std::path::PathBuf));
+    with_settings(Command::new("host"))
+        .bin_name("host")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(ABOUT)
+        .long_about(LONG_ABOUT)
+        .after_help(EXAMPLES)
+        .arg(verbose.long("verbose"))
+        .arg(quiet.long("quiet"))
+        .subcommand(with_settings(Command::new("run").about("Consume, transform, write (the default)")))
+        .subcommand(with_settings(
+            Command::new("validate")
+                .about("Check the configuration and the transform, without any connection"),
+        ))
+        .subcommand(
+            Command::new("inspect")
+                .about("Tell what a component is: contract, imports, exports, size, digest")
+                .arg(file.help("A WebAssembly component"))
+                .arg(json()),
+        )
+        .subcommand(
+            Command::new("config")
+                .about("Look at the configuration")
+                .subcommand_required(true)
+                .subcommand(with_settings(show).arg(json())),
+        )
+}
+
+fn with_settings(command: Command) -> Command {
+    let path = |name: &'static str| {
+        Arg::new(name).value_name("FILE").value_parser(value_parser!(std::path::PathBuf))
+    };
+    command
+        .arg(
+            path("config")
+                .short('c')
+                .long("config")
+                .help("File with settings, in YAML")
+                .long_help("File with settings, in YAML [env: ROWGATE_CONFIG]"),
+        )
+        .arg(
+            path("env_file")
+                .long("env-file")
+                .help("File with variables, NAME=VALUE; the real environment wins over it")
+                .long_help(
+                    "File with variables, NAME=VALUE; the real environment wins over it [env: ROWGATE_ENV_FILE]",
+                ),
+        )
+        .args(KEYS.iter().filter_map(arg))
+}
+
+fn arg(key: &'static Key) -> Option<Arg> {
+    let flag = key.flag?;
+    let mut arg =
+        Arg::new(key.name).long(flag).value_name(key.value).help_heading(key.heading).help(key.about);
+    let default = match key.default {
+        Default::None => String::new(),
+        Default::Text(text) | Default::Follows(text) => format!(" [default: {text}]"),
+    };
+    arg = arg.long_help(format!("{} [env: {}]{default}", key.about, key.variable()));
+    if let Some(short) = key.short {
+        arg = arg.short(short);
+    }
+    Some(match key.form {
+        Form::Value => arg.action(ArgAction::Set),
+        Form::List | Form::Map => arg.action(ArgAction::Append),
+        // The flag alone says yes; `--print=false` takes back what a file says.
+        Form::Switch => {
+            arg.action(ArgAction::Set).num_args(0..=1).require_equals(true).default_missing_value("true")
+        }
+    })
+}
+
+/// The count of `-v` less that of `-q`; none where neither is given.
+pub fn verbosity(matches: &ArgMatches) -> Option<i8> {
+    let given = |name: &str| matches.value_source(name) == Some(ValueSource::CommandLine);
+    let count = |name: &str| i8::try_from(matches.get_count(name)).unwrap_or(i8::MAX);
+    (given("verbose") || given("quiet")).then(|| count("verbose").saturating_sub(count("quiet")))
+}
+
+/// What the flags say, those of a command over those before it.
+pub fn request(levels: &[&ArgMatches]) -> Request {
+    let mut request = Request::default();
+    for matches in levels {
+        // Asking for a flag that a command does not have is an error of its own, unlike one not given.
+        let path = |name: &str| matches.try_get_one::<std::path::PathBuf>(name).ok().flatten().cloned();
+        request.config = path("config").or(request.config);
+        request.env_file = path("env_file").or(request.env_file);
+        let layer = layer(matches, &mut request.mistakes);
+        request.flags.overlay(layer);
+    }
+    request
+}
+
+fn layer(matches: &ArgMatches, mistakes: &mut Mistakes) -> Layer {
+    let mut layer = Layer::default();
+    for key in KEYS {
+        let Some(flag) = key.flag else { continue };
+        let Ok(Some(values)) = matches.try_get_many::<String>(key.name) else { continue };
+        let origin = Origin::Flag(
+            key.short
+                .filter(|_| key.form == Form::Map)
+                .map_or(format!("--{flag}"), |short| format!("-{short}")),
+        );
+        for text in values {
+            let (name, text) = match key.form {
+                Form::Map => match pair(key, text) {
+                    Ok((name, _)) if key.name == "kafka" && secret::is_secret(name) => {
+                        mistakes.at(origin.clone(), on_the_command_line(name));
+                        continue;
+                    }
+                    Ok((name, value)) => (Some(name.to_owned()), value),
+                    Err(what) => {
+                        mistakes.at(origin.clone(), what);
+                        continue;
+                    }
+                },
+                _ => (None, text.as_str()),
+            };
+            layer.push(key, Item { name, text: text.to_owned(), origin: origin.clone() });
+        }
+    }
+    layer
+}
+
+fn on_the_command_line(name: &str) -> String {
+    format!(
+        "`{name}` is a secret, and other users can see command lines: put it under `kafka` in the file, or into ROWGATE_KAFKA"
+    )
+}

@@ -1,0 +1,164 @@
+//! The HTTP client: one statement a request, credentials in headers, every answer classified.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use reqwest::Url;
+use reqwest::header::{CONTENT_ENCODING, HeaderValue};
+use tokio::runtime::Handle;
+
+use super::convert::Profile;
+use super::names::{identifier, literal};
+use super::request::{Compression, Insert};
+use super::response::{self, Broken, Failure, Outcome};
+use crate::config;
+use crate::error::Classify;
+
+/// How long the server may work on one insert; the client waits longer than that.
+pub(super) const MAX_EXECUTION_TIME_S: u32 = 60;
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(MAX_EXECUTION_TIME_S as u64 + 15);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest statement that goes into the URL, where proxies and logs see it.
+const MAX_URL_SQL_BYTES: usize = 8 << 10;
+/// An answer's length at most: identities of a range are 10 bytes each.
+const MAX_ANSWER_BYTES: usize = 256 << 20;
+
+/// A ClickHouse server. Calls block; they come from threads of their own, never from the runtime's.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    url: Url,
+    user: String,
+    password: HeaderValue,
+    compression: Compression,
+    profile: Profile,
+    runtime: Handle,
+}
+
+impl Client {
+    /// A client for the server of `settings`. Asks it who it is, and what its types can hold, so that a wrong
+    /// address or password shows at once.
+    pub fn connect(settings: &config::ClickHouse, runtime: Handle) -> Result<Self> {
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(REQUEST_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .context("setting up the HTTP client")?;
+        let mut password = HeaderValue::from_str(settings.password.expose())
+            .context("the ClickHouse password has characters that no HTTP header can carry")
+            .usage()?;
+        password.set_sensitive(true);
+        let mut client = Client {
+            http,
+            url: settings.url.clone(),
+            user: settings.user.clone(),
+            password,
+            compression: settings.compression,
+            profile: Profile::default(),
+            runtime,
+        };
+        client.probe(&settings.database)?;
+        Ok(client)
+    }
+
+    fn probe(&mut self, database: &str) -> Result<()> {
+        let place = || format!("ClickHouse at {}", self.url);
+        let asked = |sql: &str| {
+            let answer = self.query(sql).map_err(|failure| anyhow!("{failure}")).with_context(place);
+            let answer = answer.environment().help("check --clickhouse-url, --user and --password-file")?;
+            Ok::<_, anyhow::Error>(String::from_utf8_lossy(&answer).trim().to_owned())
+        };
+        let version = asked("SELECT version()")?;
+        let sql = format!("SELECT count() FROM system.databases WHERE name = {}", literal(database));
+        if asked(&sql)? == "0" {
+            return Err(anyhow!("{} has no database {database:?}", place())).environment().help(format!(
+                "create it (CREATE DATABASE {}), or name another with --database",
+                identifier(database)
+            ));
+        }
+        // Before mid-2026 the types end in 2299, and clamp what is later.
+        if asked("SELECT toString(toDate32('9999-12-31'))")? != "9999-12-31" {
+            self.profile = Profile::before_2026();
+        }
+        tracing::debug!(version, database, "ClickHouse answers");
+        Ok(())
+    }
+
+    /// What the server's types can hold.
+    pub fn profile(&self) -> Profile {
+        self.profile.clone()
+    }
+
+    /// Runs a statement and returns its answer.
+    pub fn query(&self, sql: &str) -> Result<Vec<u8>, Failure> {
+        let mut url = self.url.clone();
+        url.query_pairs_mut().append_pair("wait_end_of_query", "1");
+        self.send(self.http.post(url).body(sql.to_owned()))
+    }
+
+    /// Inserts a `Native` block.
+    pub fn insert(&self, insert: &Insert<'_>, block: &[u8]) -> Result<(), Failure> {
+        let mut url = self.url.clone();
+        let sql = insert.sql();
+        url.query_pairs_mut().extend_pairs(insert.parameters());
+        // A URL may have 64 KiB; a statement that is longer goes before the block.
+        let body = if sql.len() <= MAX_URL_SQL_BYTES {
+            url.query_pairs_mut().append_pair("query", &sql);
+            self.compression.compress(block)
+        } else {
+            self.compression.compress(&[sql.as_bytes(), b"\n", block].concat())
+        };
+        let body = body.map_err(|error| {
+            Failure::broken(Broken::BeforeSending, &format!("the block was not compressed: {error}"))
+        })?;
+        let mut request = self.http.post(url).body(body);
+        if let Some(encoding) = self.compression.content_encoding() {
+            request = request.header(CONTENT_ENCODING, encoding);
+        }
+        let answer = self.send(request)?;
+        match answer.is_empty() {
+            true => Ok(()),
+            // An insert has nothing to say when all is well.
+            false => Err(Failure::broken(Broken::AfterSending, &String::from_utf8_lossy(&answer))),
+        }
+    }
+
+    fn send(&self, request: reqwest::RequestBuilder) -> Result<Vec<u8>, Failure> {
+        let request =
+            request.header("X-ClickHouse-User", &self.user).header("X-ClickHouse-Key", self.password.clone());
+        self.runtime.block_on(async {
+            let mut response = request.send().await.map_err(broken)?;
+            let status = response.status().as_u16();
+            let header =
+                |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+            let (code, tag) = (header("X-ClickHouse-Exception-Code"), header("X-ClickHouse-Exception-Tag"));
+            let mut body = Vec::new();
+            while let Some(chunk) = response.chunk().await.map_err(broken)? {
+                if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+                    let message = format!("the answer is larger than {} MiB", MAX_ANSWER_BYTES >> 20);
+                    return Err(Failure::halt(&message));
+                }
+                body.extend_from_slice(&chunk);
+            }
+            match response::outcome(status, code.as_deref(), tag.as_deref(), &body) {
+                Outcome::Ok => Ok(body),
+                Outcome::Failed(failure) => Err(failure),
+            }
+        })
+    }
+}
+
+/// A request that got no whole answer. Before the connection stood nothing was sent; after that nobody knows
+/// what the server did.
+fn broken(error: reqwest::Error) -> Failure {
+    if error.is_builder() {
+        return Failure::halt(&format!(
+            "the request cannot be made: {:#}",
+            anyhow::Error::new(error.without_url())
+        ));
+    }
+    let when = if error.is_connect() { Broken::BeforeSending } else { Broken::AfterSending };
+    let error = anyhow::Error::new(error.without_url());
+    Failure::broken(when, &format!("{error:#}"))
+}

@@ -1,0 +1,482 @@
+//! Tables that the host creates: the types of their columns, and the statements.
+//!
+//! The types are those that lose nothing on any server with DateTime64 and Date32. Where a value might not
+//! fit the type that it has at the source, the column is text:
+//! * decimals without a precision have 38 digits; those with a negative or a varying scale, or more digits
+//!   than 76, are `String`;
+//! * times of day are `Int64`, microseconds since midnight, because `Time64` is behind a setting on many
+//!   servers; those with nanoseconds are `String`;
+//! * JSON is `String`, since a JSON column takes only objects and rounds long numbers;
+//! * arrays and maps that may be null are `Nullable(String)` with their JSON: no array can be null in
+//!   ClickHouse, and an empty one is something else.
+
+use crate::columns::Kind;
+use crate::debezium::shape::{Guess, Wire};
+
+use super::names::{check_column, check_table, identifier, shown};
+use super::types::ColumnType;
+
+/// A column of a table to be created.
+#[derive(Debug, Clone, Copy)]
+pub struct NewColumn<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its type.
+    pub ty: &'a ColumnType,
+}
+
+/// How many of the latest insert blocks a table remembers, to know a repeated one. Without a window, tokens do
+/// nothing on a plain MergeTree.
+const DEDUPLICATION_WINDOW: u32 = 10_000;
+
+/// The columns that say which record and transform a row comes from, and identify it.
+pub const LINEAGE: [(&str, &str); 5] = [
+    ("_topic", "LowCardinality(String)"),
+    ("_partition", "UInt32"),
+    ("_offset", "UInt64"),
+    ("_seq", "UInt16"),
+    ("_transform", "LowCardinality(String)"),
+];
+
+/// When the server took a row.
+const INSERTED_AT: &str = "`ts` DateTime64(3) DEFAULT now64(3)";
+
+/// The columns of a table of dead letters that the host writes.
+pub const DEAD_LETTER_COLUMNS: [(&str, &str); 10] = [
+    ("pipeline", "LowCardinality(String)"),
+    ("topic", "LowCardinality(String)"),
+    ("partition", "UInt32"),
+    ("offset", "UInt64"),
+    ("timestamp", "Nullable(DateTime64(3, 'UTC'))"),
+    ("key", "Nullable(String)"),
+    ("value", "Nullable(String)"),
+    ("stage", "LowCardinality(String)"),
+    ("reason", "String"),
+    ("transform", "LowCardinality(String)"),
+];
+
+/// The columns by which the newest row of a key replaces the ones before it.
+const VERSION: [(&str, &str); 2] = [("_version", "UInt64"), ("_is_deleted", "UInt8")];
+
+/// The most labels of an enum that a transform may ask for, and the most bytes of one.
+const MAX_LABELS: (usize, usize) = (1_000, 255);
+
+/// The type that a copied column gets.
+pub fn column_type(wire: &Wire, nullable: bool) -> ColumnType {
+    let ty = match wire {
+        Wire::Array(_) | Wire::Map(_) if nullable => ColumnType::String,
+        wire => wire_type(wire),
+    };
+    if nullable { ty.into_nullable() } else { ty }
+}
+
+fn wire_type(wire: &Wire) -> ColumnType {
+    match wire {
+        Wire::Bool | Wire::Guess(Guess::Bool) => ColumnType::Bool,
+        Wire::Int(bits) => ColumnType::Int { signed: true, bits: u16::from(*bits) },
+        Wire::Guess(Guess::Int) => ColumnType::Int { signed: true, bits: 64 },
+        Wire::Float32 => ColumnType::Float32,
+        Wire::Float64 | Wire::Guess(Guess::Float) => ColumnType::Float64,
+        Wire::Decimal { scale, precision } => decimal_type(*scale, *precision),
+        Wire::Date | Wire::IsoDate => ColumnType::Date32,
+        Wire::TimeMillis | Wire::TimeMicros => ColumnType::Int { signed: true, bits: 64 },
+        Wire::TimestampMillis => utc(3),
+        Wire::TimestampMicros | Wire::TimestampIso => utc(6),
+        Wire::TimestampNanos => utc(9),
+        Wire::Uuid => ColumnType::Uuid,
+        Wire::Array(element) => ColumnType::Array(Box::new(element_type(element))),
+        Wire::Map(value) => ColumnType::Map(Box::new(ColumnType::String), Box::new(element_type(value))),
+        Wire::Text
+        | Wire::Bytes
+        | Wire::Bits(_)
+        | Wire::VariableDecimal
+        | Wire::TimeNanos
+        | Wire::JsonText
+        | Wire::Json
+        | Wire::Guess(Guess::Unknown | Guess::BigInt | Guess::Text | Guess::Json) => ColumnType::String,
+    }
+}
+
+/// Arrays in arrays cannot be null; their elements can, at the bottom.
+fn element_type(wire: &Wire) -> ColumnType {
+    wire_type(wire).into_nullable()
+}
+
+fn utc(digits: u8) -> ColumnType {
+    ColumnType::DateTime64(digits, Some("UTC".to_owned()))
+}
+
+fn decimal_type(scale: i32, precision: Option<u32>) -> ColumnType {
+    let Ok(scale) = u8::try_from(scale) else { return ColumnType::String };
+    match precision {
+        None if scale <= 38 => ColumnType::Decimal { precision: 38, scale },
+        // Oracle's NUMBER(2, 5) has more digits after the point than in all.
+        Some(precision) => match u8::try_from(precision.max(u32::from(scale))) {
+            Ok(precision @ 1..=76) => ColumnType::Decimal { precision, scale },
+            _ => ColumnType::String,
+        },
+        None => ColumnType::String,
+    }
+}
+
+/// The type that a computed column gets where its transform names none.
+pub fn computed_type(kind: Kind, nullable: bool) -> ColumnType {
+    let ty = match kind {
+        Kind::Boolean => ColumnType::Bool,
+        Kind::Int | Kind::Time => ColumnType::Int { signed: true, bits: 64 },
+        Kind::Float => ColumnType::Float64,
+        Kind::Date => ColumnType::Date32,
+        Kind::Timestamp => utc(6),
+        // A decimal's digits are not known, and text loses none.
+        Kind::Decimal | Kind::Text | Kind::Json | Kind::Bytes => ColumnType::String,
+    };
+    if nullable { ty.into_nullable() } else { ty }
+}
+
+/// The type that a transform asks for. Its text never goes into SQL; the type that it names does, in the
+/// host's own spelling.
+///
+/// # Errors
+/// Text that is no type, a type that the host does not write, or one with parameters that it does not know.
+pub fn target_type(text: &str) -> Result<ColumnType, String> {
+    let ty = ColumnType::parse(text)?;
+    if let Some(unsupported) = ty.unsupported() {
+        return Err(format!("the column type {} is not supported", shown(&unsupported.to_string())));
+    }
+    check_parameters(&ty)?;
+    Ok(ty)
+}
+
+fn check_parameters(ty: &ColumnType) -> Result<(), String> {
+    match ty {
+        ColumnType::Json(text) if text != "JSON" => {
+            Err("a JSON type with parameters is not supported here: ask for JSON, or create the table"
+                .to_owned())
+        }
+        ColumnType::DateTime(Some(zone)) | ColumnType::DateTime64(_, Some(zone))
+            if zone.len() > MAX_LABELS.1 =>
+        {
+            Err("the time zone's name is too long".to_owned())
+        }
+        ColumnType::Enum { labels, .. } => {
+            let (count, bytes) = MAX_LABELS;
+            if labels.len() > count || labels.iter().any(|(label, _)| label.len() > bytes) {
+                return Err(format!("an enum may have {count} labels of {bytes} bytes at most"));
+            }
+            Ok(())
+        }
+        ColumnType::Nullable(inner) | ColumnType::LowCardinality(inner) | ColumnType::Array(inner) => {
+            check_parameters(inner)
+        }
+        ColumnType::Map(key, value) => check_parameters(key).and_then(|()| check_parameters(value)),
+        _ => Ok(()),
+    }
+}
+
+/// The statement that creates a plan's table, unless it is there.
+///
+/// Without a key it is a log: a `MergeTree` ordered by the position of the record. With one, the newest
+/// row of a key replaces the ones before it, and a deleted one removes it. `ts`, the time of the insert, is
+/// added unless the plan has a column of that name.
+///
+/// # Errors
+/// Names that the server or the host does not take, repeated columns, and keys that cannot be sorted by.
+pub fn create_table(
+    database: &str,
+    table: &str,
+    columns: &[NewColumn<'_>],
+    key: &[&str],
+) -> Result<String, String> {
+    check_table(database, table)?;
+    check_columns(columns)?;
+    check_key(columns, key)?;
+    let mut lines: Vec<String> =
+        columns.iter().map(|column| format!("{} {}", identifier(column.name), column.ty)).collect();
+    if columns.iter().all(|column| column.name != "ts") {
+        lines.push(INSERTED_AT.to_owned());
+    }
+    let version = if key.is_empty() { &[][..] } else { &VERSION[..] };
+    lines.extend(LINEAGE.iter().chain(version).map(|(name, ty)| format!("{} {ty}", identifier(name))));
+    let (engine, order) = if key.is_empty() {
+        ("MergeTree", "`_topic`, `_partition`, `_offset`, `_seq`".to_owned())
+    } else {
+        // So that the rows of a range can be found without reading the whole table.
+        lines.push("INDEX `_position` (`_partition`, `_offset`) TYPE minmax GRANULARITY 1".to_owned());
+        let names: Vec<String> = key.iter().map(|name| identifier(name)).collect();
+        ("ReplacingMergeTree(`_version`, `_is_deleted`)", names.join(", "))
+    };
+    Ok(statement(database, table, &lines, engine, &order))
+}
+
+/// The statement that creates the table of dead letters, unless it is there.
+///
+/// # Errors
+/// Names that the server or the host does not take.
+pub fn create_dead_letters(database: &str, table: &str) -> Result<String, String> {
+    check_table(database, table)?;
+    let mut lines: Vec<String> =
+        DEAD_LETTER_COLUMNS.iter().map(|(name, ty)| format!("{} {ty}", identifier(name))).collect();
+    lines.push(INSERTED_AT.to_owned());
+    Ok(statement(database, table, &lines, "MergeTree", "`pipeline`, `topic`, `partition`, `offset`"))
+}
+
+fn statement(database: &str, table: &str, lines: &[String], engine: &str, order: &str) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {}.{}\n(\n    {}\n)\nENGINE = {engine}\nORDER BY ({order})\n\
+         SETTINGS non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}",
+        identifier(database),
+        identifier(table),
+        lines.join(",\n    "),
+    )
+}
+
+fn check_columns(columns: &[NewColumn<'_>]) -> Result<(), String> {
+    if columns.is_empty() {
+        return Err("the plan has no column to create the table with".to_owned());
+    }
+    for (index, column) in columns.iter().enumerate() {
+        let name = column.name;
+        check_column(name)?;
+        if LINEAGE.iter().chain(&VERSION).any(|(own, _)| *own == name) {
+            return Err(format!(
+                "the column {} has a name that the host keeps for itself: choose another",
+                shown(name)
+            ));
+        }
+        if columns.iter().take(index).any(|other| other.name == name) {
+            return Err(format!("the column {} is there twice", shown(name)));
+        }
+        if matches!(column.ty, ColumnType::Array(_)) && name.contains('.') {
+            return Err(format!(
+                "the column {} is an array with a point in its name, which ClickHouse takes for a part of \
+                 a Nested column: choose another name",
+                shown(name)
+            ));
+        }
+        target_type(&column.ty.to_string()).map_err(|reason| format!("column {}: {reason}", shown(name)))?;
+    }
+    Ok(())
+}
+
+fn check_key(columns: &[NewColumn<'_>], key: &[&str]) -> Result<(), String> {
+    for name in key {
+        let column = columns
+            .iter()
+            .find(|column| column.name == *name)
+            .ok_or_else(|| format!("the key names {}, which is none of the columns", shown(name)))?;
+        if column.ty.is_nullable() || matches!(column.ty, ColumnType::Json(_)) {
+            return Err(format!(
+                "the key has {}, but a table cannot be ordered by {}: make it not nullable",
+                shown(name),
+                column.ty
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(wire: &Wire, nullable: bool) -> String {
+        column_type(wire, nullable).to_string()
+    }
+
+    #[test]
+    fn each_wire_has_a_type_that_loses_nothing() {
+        let array = |inner| Wire::Array(Box::new(inner));
+        for (wire, plain, nullable) in [
+            (Wire::Bool, "Bool", "Nullable(Bool)"),
+            (Wire::Int(8), "Int8", "Nullable(Int8)"),
+            (Wire::Int(64), "Int64", "Nullable(Int64)"),
+            (Wire::Float32, "Float32", "Nullable(Float32)"),
+            (Wire::Float64, "Float64", "Nullable(Float64)"),
+            (Wire::Text, "String", "Nullable(String)"),
+            (Wire::Bytes, "String", "Nullable(String)"),
+            (Wire::Bits(Some(3)), "String", "Nullable(String)"),
+            (Wire::Decimal { scale: 4, precision: Some(18) }, "Decimal(18, 4)", "Nullable(Decimal(18, 4))"),
+            (Wire::Decimal { scale: 4, precision: None }, "Decimal(38, 4)", "Nullable(Decimal(38, 4))"),
+            (Wire::Decimal { scale: 5, precision: Some(2) }, "Decimal(5, 5)", "Nullable(Decimal(5, 5))"),
+            (Wire::Decimal { scale: 0, precision: Some(77) }, "String", "Nullable(String)"),
+            (Wire::Decimal { scale: -2, precision: Some(5) }, "String", "Nullable(String)"),
+            (Wire::Decimal { scale: 39, precision: None }, "String", "Nullable(String)"),
+            (Wire::VariableDecimal, "String", "Nullable(String)"),
+            (Wire::Date, "Date32", "Nullable(Date32)"),
+            (Wire::IsoDate, "Date32", "Nullable(Date32)"),
+            (Wire::TimeMillis, "Int64", "Nullable(Int64)"),
+            (Wire::TimeMicros, "Int64", "Nullable(Int64)"),
+            (Wire::TimeNanos, "String", "Nullable(String)"),
+            (Wire::TimestampMillis, "DateTime64(3, 'UTC')", "Nullable(DateTime64(3, 'UTC'))"),
+            (Wire::TimestampMicros, "DateTime64(6, 'UTC')", "Nullable(DateTime64(6, 'UTC'))"),
+            (Wire::TimestampNanos, "DateTime64(9, 'UTC')", "Nullable(DateTime64(9, 'UTC'))"),
+            (Wire::TimestampIso, "DateTime64(6, 'UTC')", "Nullable(DateTime64(6, 'UTC'))"),
+            (Wire::Uuid, "UUID", "Nullable(UUID)"),
+            (Wire::JsonText, "String", "Nullable(String)"),
+            (array(Wire::Int(32)), "Array(Nullable(Int32))", "Nullable(String)"),
+            (array(array(Wire::Uuid)), "Array(Array(Nullable(UUID)))", "Nullable(String)"),
+            (Wire::Map(Box::new(Wire::Text)), "Map(String, Nullable(String))", "Nullable(String)"),
+            (Wire::Json, "String", "Nullable(String)"),
+            (Wire::Guess(Guess::Unknown), "String", "Nullable(String)"),
+            (Wire::Guess(Guess::Bool), "Bool", "Nullable(Bool)"),
+            (Wire::Guess(Guess::Int), "Int64", "Nullable(Int64)"),
+            (Wire::Guess(Guess::BigInt), "String", "Nullable(String)"),
+            (Wire::Guess(Guess::Float), "Float64", "Nullable(Float64)"),
+            (Wire::Guess(Guess::Text), "String", "Nullable(String)"),
+            (Wire::Guess(Guess::Json), "String", "Nullable(String)"),
+        ] {
+            assert_eq!(named(&wire, false), plain, "{wire:?}");
+            assert_eq!(named(&wire, true), nullable, "{wire:?}");
+        }
+        assert_eq!(computed_type(Kind::Timestamp, true).to_string(), "Nullable(DateTime64(6, 'UTC'))");
+    }
+
+    #[test]
+    fn the_types_that_tables_get_hold_what_their_sources_send() {
+        use crate::clickhouse::convert::{Fit, Source, check};
+
+        for wire in [
+            Wire::Bool,
+            Wire::Int(16),
+            Wire::Float32,
+            Wire::Float64,
+            Wire::Text,
+            Wire::Bytes,
+            Wire::Bits(None),
+            Wire::Decimal { scale: 2, precision: Some(10) },
+            Wire::VariableDecimal,
+            Wire::Date,
+            Wire::IsoDate,
+            Wire::TimeMillis,
+            Wire::TimeMicros,
+            Wire::TimeNanos,
+            Wire::TimestampMillis,
+            Wire::TimestampMicros,
+            Wire::TimestampNanos,
+            Wire::TimestampIso,
+            Wire::Uuid,
+            Wire::JsonText,
+            Wire::Json,
+            Wire::Array(Box::new(Wire::Int(32))),
+            Wire::Map(Box::new(Wire::Date)),
+            Wire::Guess(Guess::BigInt),
+        ] {
+            for nullable in [false, true] {
+                let ty = column_type(&wire, nullable);
+                assert_eq!(check(Source::Wire(&wire), nullable, &ty), Ok(Fit::Exact), "{wire:?}");
+            }
+        }
+        for kind in [
+            Kind::Boolean,
+            Kind::Int,
+            Kind::Float,
+            Kind::Decimal,
+            Kind::Text,
+            Kind::Json,
+            Kind::Bytes,
+            Kind::Date,
+            Kind::Time,
+            Kind::Timestamp,
+        ] {
+            assert_eq!(
+                check(Source::Kind(kind), true, &computed_type(kind, true)),
+                Ok(Fit::Exact),
+                "{kind:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_log_is_ordered_by_the_records_position_and_remembers_tokens() {
+        let ty = ColumnType::String.into_nullable();
+        let columns = [NewColumn { name: "na`me", ty: &ty }];
+        let sql = create_table("db", "orders", &columns, &[]).expect("good names");
+        assert_eq!(
+            sql,
+            "CREATE TABLE IF NOT EXISTS `db`.`orders`\n(\n    `na\\`me` Nullable(String),\n    \
+             `ts` DateTime64(3) DEFAULT now64(3),\n    `_topic` LowCardinality(String),\n    \
+             `_partition` UInt32,\n    `_offset` UInt64,\n    `_seq` UInt16,\n    \
+             `_transform` LowCardinality(String)\n)\nENGINE = MergeTree\n\
+             ORDER BY (`_topic`, `_partition`, `_offset`, `_seq`)\n\
+             SETTINGS non_replicated_deduplication_window = 10000"
+        );
+    }
+
+    #[test]
+    fn a_plans_own_ts_is_left_alone() {
+        let ty = utc(6);
+        let sql = create_table("db", "t", &[NewColumn { name: "ts", ty: &ty }], &[]).expect("good names");
+        assert_eq!(sql.matches("`ts`").count(), 1);
+    }
+
+    #[test]
+    fn a_keyed_table_replaces_rows_by_version() {
+        let (id, text) = (ColumnType::Int { signed: true, bits: 64 }, ColumnType::String.into_nullable());
+        let columns = [NewColumn { name: "id", ty: &id }, NewColumn { name: "v", ty: &text }];
+        let sql = create_table("db", "t", &columns, &["id"]).expect("a good key");
+        assert!(
+            sql.contains("ENGINE = ReplacingMergeTree(`_version`, `_is_deleted`)\nORDER BY (`id`)"),
+            "{sql}"
+        );
+        assert!(create_table("db", "t", &columns, &["v"]).is_err(), "nullable");
+        assert!(create_table("db", "t", &columns, &["x"]).is_err(), "not there");
+    }
+
+    #[test]
+    fn columns_that_would_collide_or_mean_something_else_are_refused() {
+        let (text, list) = (ColumnType::String, ColumnType::Array(Box::new(ColumnType::String)));
+        let json = ColumnType::Json("JSON(x) ENGINE = Null --".to_owned());
+        for columns in [
+            &[][..],
+            &[NewColumn { name: "_offset", ty: &text }],
+            &[NewColumn { name: "_version", ty: &text }],
+            &[NewColumn { name: "a", ty: &text }, NewColumn { name: "a", ty: &text }],
+            &[NewColumn { name: "n.x", ty: &list }],
+            &[NewColumn { name: "a", ty: &json }],
+            &[NewColumn { name: "", ty: &text }],
+        ] {
+            assert!(create_table("db", "t", columns, &[]).is_err(), "{columns:?}");
+        }
+        assert!(create_table("db", "../t", &[NewColumn { name: "a", ty: &text }], &[]).is_err());
+    }
+
+    #[test]
+    fn a_transforms_type_is_read_and_never_pasted() {
+        assert_eq!(target_type("Decimal(18,4)").map(|ty| ty.to_string()), Ok("Decimal(18, 4)".to_owned()));
+        assert_eq!(target_type("JSON").map(|ty| ty.to_string()), Ok("JSON".to_owned()));
+        let labels: Vec<String> = (0..1_001).map(|number| format!("'l{number}' = {number}")).collect();
+        for wrong in [
+            "String DEFAULT 1",
+            "Foo",
+            "Array(Foo)",
+            "JSON(a Int8)",
+            "Tuple(String)",
+            "",
+            &format!("Enum16({})", labels.join(", ")),
+            &format!("Enum8('{}' = 1)", "x".repeat(256)),
+            &format!("DateTime('{}')", "x".repeat(256)),
+        ] {
+            assert!(target_type(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn dead_letters_keep_the_record_and_the_reason() {
+        let sql = create_dead_letters("db", "dead_letters").expect("good names");
+        for name in [
+            "pipeline",
+            "topic",
+            "partition",
+            "offset",
+            "timestamp",
+            "key",
+            "value",
+            "stage",
+            "reason",
+            "transform",
+        ] {
+            assert!(sql.contains(&format!("    `{name}` ")), "{name}");
+        }
+        assert!(sql.ends_with("SETTINGS non_replicated_deduplication_window = 10000"));
+    }
+}

@@ -1,0 +1,376 @@
+//! Blocks in ClickHouse's `Native` format, as `FORMAT Native` over HTTP reads them (revision 0).
+//!
+//! A block is its numbers of columns and rows, then each column: name, type name, and its values one
+//! after the other: first a byte a row that says what is null, where the type is Nullable; an array's
+//! offsets come before its elements. Numbers are little-endian. A column is sent as the very type that the
+//! table has, except for `LowCardinality` and JSON (see [`ColumnType::sent`]).
+
+use crate::columns::{Cells, Column, Kind, Plain, state};
+use crate::debezium::value::{self, Value};
+
+use super::convert::{Decode, Profile};
+use super::names;
+use super::types::ColumnType;
+
+mod leaf;
+mod nested;
+
+use leaf::Leaf;
+
+/// What encoding needs to know besides a column's type.
+#[derive(Clone, Copy)]
+pub struct Encoding<'a> {
+    /// What the server can hold.
+    pub profile: &'a Profile,
+    /// Decodes the elements of arrays and maps.
+    pub decode: Decode,
+}
+
+/// A block that is being built, column by column.
+pub struct Block<'a> {
+    encoding: Encoding<'a>,
+    rows: usize,
+    out: Vec<u8>,
+    failed: Vec<(usize, String)>,
+}
+
+impl<'a> Block<'a> {
+    /// A block that will have `columns` columns of `rows` rows.
+    pub fn new(encoding: Encoding<'a>, columns: usize, rows: usize) -> Self {
+        let mut out = Vec::new();
+        put_varuint(&mut out, columns);
+        put_varuint(&mut out, rows);
+        Block { encoding, rows, out, failed: Vec::new() }
+    }
+
+    /// Adds a column. A value that cannot be written leaves a placeholder, so that the columns stay aligned,
+    /// and its row is listed by [`Block::finish`].
+    pub fn column<'v>(
+        &mut self,
+        name: &str,
+        ty: &ColumnType,
+        values: impl Iterator<Item = Result<Value<'v>, String>>,
+    ) {
+        encode_column(self.encoding, ty, name, self.rows, values, &mut self.out, &mut self.failed);
+    }
+
+    /// Adds a column of cells that stand in the events, row by row: the JSON of a cell where it has some, and
+    /// its value. Cells that `plain` says can be copied are, where their JSON is as usual.
+    pub fn copied<'v>(
+        &mut self,
+        name: &str,
+        ty: &ColumnType,
+        plain: Plain,
+        json: impl Fn(usize) -> Option<&'v [u8]>,
+        value: impl Fn(usize) -> Result<Value<'v>, String>,
+    ) {
+        let Block { encoding, rows, out, failed } = self;
+        put_header(out, name, ty);
+        let nullable = ty.is_nullable();
+        match (plain, ty.bare()) {
+            (Plain::Int, ColumnType::Int { signed: true, bits: 64 }) => copy(
+                &leaf::int::<i64>(),
+                plain_int,
+                nullable,
+                *rows,
+                json,
+                value,
+                out,
+                failing(name, ty, failed),
+            ),
+            (Plain::Text, ColumnType::String) => {
+                let leaf = leaf::string(encoding.decode);
+                copy(&leaf, plain_text, nullable, *rows, json, value, out, failing(name, ty, failed))
+            }
+            _ => encode_values(*encoding, ty, name, *rows, (0..*rows).map(value), out, failed),
+        }
+    }
+
+    /// Adds a column that the transform computed: its cells at `cells`, one for each row of the block.
+    pub fn computed(
+        &mut self,
+        name: &str,
+        ty: &ColumnType,
+        column: &Column,
+        kind: Kind,
+        cells: impl Iterator<Item = usize>,
+    ) {
+        encode_computed(
+            self.encoding,
+            ty,
+            name,
+            column,
+            kind,
+            self.rows,
+            cells,
+            &mut self.out,
+            &mut self.failed,
+        );
+    }
+
+    /// Adds a column that has the same text in each row. Where the type does not take it, every row fails.
+    pub fn constant(&mut self, name: &str, ty: &ColumnType, text: &str) {
+        let mut one = Vec::new();
+        let mut failed = Vec::new();
+        let value = std::iter::once(Ok(Value::Text(text.into())));
+        encode_values(self.encoding, ty, name, 1, value, &mut one, &mut failed);
+        put_header(&mut self.out, name, ty);
+        // The null map of one row is a byte; the rest is the value.
+        let nulls = usize::from(ty.is_nullable()).min(one.len());
+        let (null, cell) = one.split_at(nulls);
+        self.out.extend(null.iter().cycle().take(null.len() * self.rows));
+        for _ in 0..self.rows {
+            self.out.extend_from_slice(cell);
+        }
+        if let Some((_, reason)) = failed.pop() {
+            self.failed.extend((0..self.rows).map(|row| (row, reason.clone())));
+        }
+    }
+
+    /// The block's bytes, and the rows that failed: each once, ascending, with the first reason. If there are
+    /// any, the block must be built again without them.
+    pub fn finish(mut self) -> (Vec<u8>, Vec<(usize, String)>) {
+        self.failed.sort_by_key(|(row, _)| *row);
+        self.failed.dedup_by_key(|(row, _)| *row);
+        (self.out, self.failed)
+    }
+}
+
+/// Appends a column of `rows` values to `out`. A value that cannot be written leaves a placeholder and its
+/// row in `failed`, with a reason that names the column and never shows the value.
+pub fn encode_column<'v>(
+    encoding: Encoding<'_>,
+    ty: &ColumnType,
+    name: &str,
+    rows: usize,
+    values: impl Iterator<Item = Result<Value<'v>, String>>,
+    out: &mut Vec<u8>,
+    failed: &mut Vec<(usize, String)>,
+) {
+    put_header(out, name, ty);
+    encode_values(encoding, ty, name, rows, values, out, failed);
+}
+
+/// Appends a computed column as [`encode_column`] does: of its cells those at `cells`, one for each row.
+#[expect(clippy::too_many_arguments, reason = "encode_column's, and where its values come from")]
+pub fn encode_computed(
+    encoding: Encoding<'_>,
+    ty: &ColumnType,
+    name: &str,
+    column: &Column,
+    kind: Kind,
+    rows: usize,
+    cells: impl Iterator<Item = usize>,
+    out: &mut Vec<u8>,
+    failed: &mut Vec<(usize, String)>,
+) {
+    put_header(out, name, ty);
+    let values = cells.map(|index| cell(column, kind, index));
+    encode_values(encoding, ty, name, rows, values, out, failed);
+}
+
+/// A computed column's cell as a value.
+///
+/// # Errors
+/// A cell that is not there, or not stored as its kind is.
+pub fn cell(column: &Column, kind: Kind, index: usize) -> Result<Value<'_>, String> {
+    let missing = || format!("the transform's answer has no cell {index}");
+    if !column.states.is_empty() {
+        match *column.states.get(index).ok_or_else(missing)? {
+            state::PRESENT => {}
+            state::NULL => return Ok(Value::Null),
+            state::UNAVAILABLE => return Ok(Value::Unavailable),
+            other => return Err(format!("the transform's answer has the unknown cell state {other}")),
+        }
+    }
+    match &column.cells {
+        Cells::Small(cells) => match (kind, *cells.get(index).ok_or_else(missing)?) {
+            (Kind::Boolean, flag @ (0 | 1)) => Ok(Value::Bool(flag == 1)),
+            (_, number) => Err(format!("the transform's answer has {number} for a {kind:?}")),
+        },
+        Cells::Ints(cells) => int_cell(*cells.get(index).ok_or_else(missing)?, kind),
+        Cells::Floats(cells) if kind == Kind::Float => {
+            cells.get(index).map(|number| Value::Float(*number)).ok_or_else(missing)
+        }
+        Cells::Floats(_) => Err(format!("the transform's answer has floats for a {kind:?}")),
+        Cells::Blobs(blobs) => {
+            let start = *blobs.offsets.get(index).ok_or_else(missing)?;
+            let end = *blobs.offsets.get(index + 1).ok_or_else(missing)?;
+            blob_cell(blobs.bytes.get(start as usize..end as usize).ok_or_else(missing)?, kind)
+        }
+    }
+}
+
+fn int_cell(number: i64, kind: Kind) -> Result<Value<'static>, String> {
+    match kind {
+        Kind::Int => Ok(Value::Int(number)),
+        Kind::Date => Ok(Value::Date(number)),
+        Kind::Time => number
+            .checked_mul(1_000)
+            .map(Value::Time)
+            .ok_or_else(|| "the time of day is beyond every column's range".to_owned()),
+        Kind::Timestamp => Ok(Value::Timestamp {
+            seconds: number.div_euclid(1_000_000),
+            // Below a thousand million.
+            nanos: number.rem_euclid(1_000_000) as u32 * 1_000,
+        }),
+        _ => Err(format!("the transform's answer has integers for a {kind:?}")),
+    }
+}
+
+fn blob_cell(bytes: &[u8], kind: Kind) -> Result<Value<'_>, String> {
+    if kind == Kind::Bytes {
+        return Ok(Value::Bytes(bytes.into()));
+    }
+    let text = str::from_utf8(bytes)
+        .map_err(|_| format!("the transform's answer has a {kind:?} that is not UTF-8"))?
+        .into();
+    match kind {
+        Kind::Decimal => Ok(Value::Decimal(text)),
+        Kind::Text => Ok(Value::Text(text)),
+        Kind::Json => Ok(Value::Json(text)),
+        _ => Err(format!("the transform's answer has text for a {kind:?}")),
+    }
+}
+
+fn put_header(out: &mut Vec<u8>, name: &str, ty: &ColumnType) {
+    put_text(out, name.as_bytes());
+    put_text(out, ty.sent().to_string().as_bytes());
+}
+
+/// Chooses how the column's values are written, once.
+fn encode_values<'v>(
+    encoding: Encoding<'_>,
+    ty: &ColumnType,
+    name: &str,
+    rows: usize,
+    values: impl Iterator<Item = Result<Value<'v>, String>>,
+    out: &mut Vec<u8>,
+    failed: &mut Vec<(usize, String)>,
+) {
+    let fail = failing(name, ty, failed);
+    let nullable = ty.is_nullable();
+    match ty.bare() {
+        // Those that most columns have are written by code of their own.
+        ColumnType::Int { signed: true, bits: 32 } => {
+            fill(&leaf::int::<i32>(), nullable, rows, values, out, fail)
+        }
+        ColumnType::Int { signed: true, bits: 64 } => {
+            fill(&leaf::int::<i64>(), nullable, rows, values, out, fail)
+        }
+        ColumnType::Float64 => fill(&leaf::float64(), nullable, rows, values, out, fail),
+        ColumnType::String => fill(&leaf::string(encoding.decode), nullable, rows, values, out, fail),
+        ColumnType::DateTime64(digits, _) => {
+            fill(&leaf::datetime64(*digits, encoding.profile), nullable, rows, values, out, fail)
+        }
+        ColumnType::Array(_) | ColumnType::Map(..) => {
+            nested::fill(ty, encoding, rows, values, out, fail);
+        }
+        bare => fill(&leaf::any(bare, encoding), nullable, rows, values, out, fail),
+    }
+}
+
+/// Notes the rows of a column that cannot be written.
+fn failing(name: &str, ty: &ColumnType, failed: &mut Vec<(usize, String)>) -> impl FnMut(usize, String) {
+    move |row, reason| failed.push((row, format!("column {} ({ty}): {reason}", names::shown(name))))
+}
+
+fn fill<'v, W: Fn(&Value<'_>, &mut Vec<u8>) -> Result<(), String>>(
+    leaf: &Leaf<W>,
+    nullable: bool,
+    rows: usize,
+    mut values: impl Iterator<Item = Result<Value<'v>, String>>,
+    out: &mut Vec<u8>,
+    mut fail: impl FnMut(usize, String),
+) {
+    let nulls = put_nulls(nullable, rows, out);
+    for row in 0..rows {
+        let value = values.next().unwrap_or_else(|| Err("it has no value for this row".to_owned()));
+        if let Err(reason) = put(leaf, value, nulls.map(|nulls| nulls + row), out) {
+            fail(row, reason);
+        }
+    }
+}
+
+/// As [`fill`], but for cells that `plain` can write from their JSON.
+#[expect(clippy::too_many_arguments, reason = "fill's, and the way around it")]
+fn copy<'v, W: Fn(&Value<'_>, &mut Vec<u8>) -> Result<(), String>>(
+    leaf: &Leaf<W>,
+    plain: impl Fn(&[u8], &mut Vec<u8>) -> bool,
+    nullable: bool,
+    rows: usize,
+    json: impl Fn(usize) -> Option<&'v [u8]>,
+    value: impl Fn(usize) -> Result<Value<'v>, String>,
+    out: &mut Vec<u8>,
+    mut fail: impl FnMut(usize, String),
+) {
+    let nulls = put_nulls(nullable, rows, out);
+    for row in 0..rows {
+        if json(row).is_some_and(|json| plain(json, out)) {
+            continue;
+        }
+        if let Err(reason) = put(leaf, value(row), nulls.map(|nulls| nulls + row), out) {
+            fail(row, reason);
+        }
+    }
+}
+
+/// Appends the null map of a column that has one, all zeros; gives back where it begins.
+fn put_nulls(nullable: bool, rows: usize, out: &mut Vec<u8>) -> Option<usize> {
+    let nulls = out.len();
+    nullable.then(|| out.resize(nulls + rows, 0)).map(|()| nulls)
+}
+
+/// Appends one value; `null` is its place in the null map. One that cannot be written leaves a placeholder.
+fn put<W: Fn(&Value<'_>, &mut Vec<u8>) -> Result<(), String>>(
+    leaf: &Leaf<W>,
+    value: Result<Value<'_>, String>,
+    null: Option<usize>,
+    out: &mut Vec<u8>,
+) -> Result<(), String> {
+    let written = match value {
+        Ok(Value::Null) if let Some(null) = null.and_then(|null| out.get_mut(null)) => {
+            *null = 1;
+            out.extend_from_slice(&leaf.empty);
+            return Ok(());
+        }
+        Ok(value) => (leaf.write)(&value, out),
+        Err(reason) => Err(reason),
+    };
+    if written.is_err() {
+        out.extend_from_slice(&leaf.empty);
+    }
+    written
+}
+
+fn plain_int(json: &[u8], out: &mut Vec<u8>) -> bool {
+    value::plain_int(json).is_some_and(|number| {
+        out.extend_from_slice(&number.to_le_bytes());
+        true
+    })
+}
+
+fn plain_text(json: &[u8], out: &mut Vec<u8>) -> bool {
+    value::plain_text(json).is_some_and(|text| {
+        put_text(out, text);
+        true
+    })
+}
+
+/// Appends a number in seven-bit groups, the lowest first.
+pub fn put_varuint(out: &mut Vec<u8>, mut number: usize) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+/// Appends bytes with their length before them.
+fn put_text(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_varuint(out, bytes.len());
+    out.extend_from_slice(bytes);
+}
+
+#[cfg(test)]
+mod tests;

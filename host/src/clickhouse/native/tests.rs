@@ -1,0 +1,421 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::clickhouse::rows::read_block;
+use crate::columns::Blobs;
+use crate::debezium::shape::Wire;
+
+fn decode<'a>(wire: &'a Wire, json: &'a str) -> Result<Value<'a>, String> {
+    let wrong = || "the element is not what its wire says".to_owned();
+    Ok(match wire {
+        _ if json == "null" => Value::Null,
+        Wire::Int(_) => Value::Int(json.parse().map_err(|_| wrong())?),
+        Wire::Text => Value::Text(serde_json::from_str::<String>(json).map_err(|_| wrong())?.into()),
+        Wire::Array(inner) => Value::Array(json, inner),
+        Wire::Map(inner) => Value::Map(json, inner),
+        _ => return Err(wrong()),
+    })
+}
+
+fn ty(text: &str) -> ColumnType {
+    ColumnType::parse(text).expect("a type")
+}
+
+/// A block of one column, and the rows that failed.
+fn encode(column_type: &str, values: &[Value<'_>]) -> (Vec<u8>, Vec<(usize, String)>) {
+    let profile = Profile::default();
+    let mut block = Block::new(Encoding { profile: &profile, decode }, 1, values.len());
+    block.column("x", &ty(column_type), values.iter().cloned().map(Ok));
+    block.finish()
+}
+
+/// The values' bytes alone.
+fn data(column_type: &str, values: &[Value<'_>]) -> Vec<u8> {
+    let (bytes, failed) = encode(column_type, values);
+    assert_eq!(failed, [], "{column_type}");
+    let header = 2 + 2 + 1 + ty(column_type).sent().to_string().len();
+    bytes[header..].to_vec()
+}
+
+fn text(text: &str) -> Value<'_> {
+    Value::Text(text.into())
+}
+
+#[test]
+fn a_block_is_its_counts_then_each_column_with_name_type_and_values() {
+    let profile = Profile::default();
+    let mut block = Block::new(Encoding { profile: &profile, decode }, 3, 2);
+    block.column("id", &ty("Int32"), [Ok(Value::Int(1)), Ok(Value::Int(-2))].into_iter());
+    block.column("v", &ty("LowCardinality(Nullable(String))"), [Ok(Value::Null), Ok(text("hé"))].into_iter());
+    block.constant("c", &ty("Nullable(String)"), "k");
+    let (bytes, failed) = block.finish();
+    assert_eq!(failed, []);
+    let expected = [
+        b"\x03\x02".as_slice(),
+        b"\x02id\x05Int32\x01\0\0\0\xfe\xff\xff\xff",
+        b"\x01v\x10Nullable(String)\x01\0\0\x03h\xc3\xa9",
+        b"\x01c\x10Nullable(String)\0\0\x01k\x01k",
+    ]
+    .concat();
+    assert_eq!(bytes, expected);
+}
+
+#[test]
+fn each_type_has_its_bytes() {
+    for (column_type, value, expected) in [
+        ("Int8", Value::Int(-1), &b"\xff"[..]),
+        ("UInt16", Value::Int(258), b"\x02\x01"),
+        ("UInt64", Value::Decimal("18446744073709551615".into()), &[0xff; 8]),
+        ("Int128", Value::Int(-2), b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"),
+        ("Float32", Value::Float(1.0), b"\0\0\x80\x3f"),
+        ("Float64", Value::Int(1), b"\0\0\0\0\0\0\xf0\x3f"),
+        ("Bool", Value::Bool(true), b"\x01"),
+        ("FixedString(2)", Value::Bytes(b"a\0"[..].into()), b"a\0"),
+        ("Decimal(9, 2)", Value::Decimal("-0.01".into()), b"\xff\xff\xff\xff"),
+        ("Decimal(18, 1)", Value::Int(1), b"\x0a\0\0\0\0\0\0\0"),
+        ("Decimal(38, 0)", Value::Int(1), b"\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"),
+        ("Decimal(76, 0)", Value::Int(-1), &[0xff; 32]),
+        ("Date", Value::Date(256), b"\0\x01"),
+        ("Date32", Value::Date(-1), b"\xff\xff\xff\xff"),
+        ("DateTime", Value::Timestamp { seconds: 1, nanos: 0 }, b"\x01\0\0\0"),
+        ("DateTime64(3)", Value::Timestamp { seconds: 1, nanos: 1_000_000 }, b"\xe9\x03\0\0\0\0\0\0"),
+        ("Time", Value::Time(-1_000_000_000), b"\xff\xff\xff\xff"),
+        ("Time64(3)", Value::Time(1_000_000), b"\x01\0\0\0\0\0\0\0"),
+        (
+            "UUID",
+            text("00112233-4455-6677-8899-aabbccddeeff"),
+            b"\x77\x66\x55\x44\x33\x22\x11\0\xff\xee\xdd\xcc\xbb\xaa\x99\x88",
+        ),
+        ("IPv4", text("1.2.3.4"), b"\x04\x03\x02\x01"),
+        ("IPv6", text("::1"), b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01"),
+        ("Enum8('a' = -1, 'b' = 2)", text("a"), b"\xff"),
+        ("Enum16('a' = 300)", text("a"), b"\x2c\x01"),
+        ("JSON", Value::Json("{}".into()), b"\x02{}"),
+        ("String", Value::Int(-7), b"\x02-7"),
+    ] {
+        assert_eq!(data(column_type, &[value]), expected, "{column_type}");
+    }
+}
+
+#[test]
+fn the_offsets_of_arrays_come_first_and_add_up() {
+    let list = Wire::Int(8);
+    let values = [Value::Array("[1,null]", &list), Value::Array("[]", &list), Value::Array("[3]", &list)];
+    let offsets = |ends: &[u64]| ends.iter().flat_map(|end| end.to_le_bytes()).collect::<Vec<u8>>();
+    let expected = [offsets(&[2, 2, 3]).as_slice(), b"\0\x01\0\x01\0\x03"].concat();
+    assert_eq!(data("Array(Nullable(Int8))", &values), expected);
+
+    let lists = Wire::Array(Box::new(Wire::Int(8)));
+    let values = [Value::Array("[[1,2],[]]", &lists), Value::Array("[[3]]", &lists)];
+    let expected = [offsets(&[2, 3]), offsets(&[2, 2, 3]), vec![1, 2, 3]].concat();
+    assert_eq!(data("Array(Array(Int8))", &values), expected);
+
+    let map = Wire::Int(8);
+    let values = [Value::Map("{\"a\":1,\"b\":null}", &map)];
+    let expected = [offsets(&[2]).as_slice(), b"\x01a\x01b\0\x01\x01\0"].concat();
+    assert_eq!(data("Map(LowCardinality(String), Nullable(Int8))", &values), expected);
+}
+
+#[test]
+fn a_value_that_fails_leaves_a_placeholder_and_its_row_is_listed_once() {
+    let list = Wire::Int(8);
+    let map = Wire::Text;
+    let profile = Profile::default();
+    let mut block = Block::new(Encoding { profile: &profile, decode }, 4, 3);
+    block.column("a", &ty("UInt8"), [Ok(Value::Int(1)), Ok(Value::Int(256)), Ok(Value::Int(3))].into_iter());
+    let lists = [Value::Array("[1]", &list), Value::Array("[2,300,4]", &list), Value::Null];
+    block.column("b", &ty("Array(UInt8)"), lists.into_iter().map(Ok));
+    let maps = [Value::Map("{\"a\":\"b\"}", &map), Value::Map("{\"a\":1}", &map), Value::Map("[]", &map)];
+    block.column("c", &ty("Map(String, String)"), maps.into_iter().map(Ok));
+    block.column("d", &ty("Enum8('x' = 5)"), [Ok(text("x")), Err("no such thing".to_owned())].into_iter());
+    let (bytes, failed) = block.finish();
+    let rows: Vec<usize> = failed.iter().map(|(row, _)| *row).collect();
+    assert_eq!(rows, [1, 2]);
+    assert_eq!(failed[0].1, "column `a` (UInt8): the number is outside the column's range");
+    assert_eq!(failed[1].1, "column `b` (Array(UInt8)): the value is null, and the column is not Nullable");
+    let rows = read_block(&bytes).expect("the columns are aligned");
+    assert_eq!(rows.rows[0], [json!(1), json!([1]), json!({"a": "b"}), json!("x")]);
+}
+
+#[test]
+fn null_needs_a_nullable_column_and_unavailable_none_will_do() {
+    let (_, failed) = encode("Nullable(Int32)", &[Value::Null, Value::Unavailable]);
+    assert_eq!(failed.len(), 1);
+    assert!(failed[0].1.contains("REPLICA IDENTITY"), "{failed:?}");
+    for column_type in ["Int32", "String", "Array(Int8)", "DateTime64(3)", "JSON", "LowCardinality(String)"] {
+        assert_eq!(encode(column_type, &[Value::Null]).1.len(), 1, "{column_type}");
+        assert_eq!(encode(column_type, &[Value::Unavailable]).1.len(), 1, "{column_type}");
+    }
+}
+
+#[test]
+fn a_reason_never_shows_the_value() {
+    let secret = "s3cret";
+    for column_type in
+        ["Decimal(9, 2)", "UUID", "IPv4", "FixedString(2)", "Enum8('a' = 1)", "DateTime", "Float64"]
+    {
+        let (_, failed) = encode(column_type, &[text(secret)]);
+        assert!(failed.len() == 1 && !failed[0].1.contains(secret), "{failed:?}");
+    }
+}
+
+#[test]
+fn computed_cells_are_values_of_their_kind() {
+    let blobs =
+        |offsets: &[u32], bytes: &[u8]| Cells::Blobs(Blobs { offsets: offsets.into(), bytes: bytes.into() });
+    let column = |cells| Column { states: vec![], cells };
+    for (cells, kind, column_type, expected) in [
+        (Cells::Small(vec![0, 1]), Kind::Boolean, "Bool", json!(true)),
+        (Cells::Ints(vec![0, -5]), Kind::Int, "Int8", json!(-5)),
+        (Cells::Floats(vec![0.0, 0.5]), Kind::Float, "Float32", json!(0.5)),
+        (Cells::Ints(vec![0, -1]), Kind::Date, "Date32", json!("1969-12-31")),
+        (Cells::Ints(vec![0, -1]), Kind::Timestamp, "DateTime64(6)", json!("1969-12-31 23:59:59.999999")),
+        (Cells::Ints(vec![0, 1]), Kind::Time, "Int64", json!(1)),
+        (blobs(&[0, 1, 4], b"11.5"), Kind::Decimal, "Decimal(4, 2)", json!(1.5)),
+        (blobs(&[0, 1, 2], b"1a"), Kind::Text, "String", json!("a")),
+        (blobs(&[0, 1, 2], b"1\xff"), Kind::Bytes, "String", json!("\\xFF")),
+    ] {
+        let profile = Profile::default();
+        let mut block = Block::new(Encoding { profile: &profile, decode }, 1, 1);
+        block.computed("x", &ty(column_type), &column(cells), kind, std::iter::once(1));
+        let (bytes, failed) = block.finish();
+        assert_eq!(failed, [], "{kind:?}");
+        assert_eq!(read_block(&bytes).expect("a good block").rows, [[expected]], "{kind:?}");
+    }
+}
+
+#[test]
+fn an_answer_that_does_not_hold_its_kind_fails_by_row() {
+    let blobs =
+        |offsets: &[u32], bytes: &[u8]| Cells::Blobs(Blobs { offsets: offsets.into(), bytes: bytes.into() });
+    let column = |cells| Column { states: vec![], cells };
+    for (column, kind) in [
+        (column(Cells::Ints(vec![])), Kind::Int),
+        (column(Cells::Small(vec![2])), Kind::Boolean),
+        (column(Cells::Small(vec![1])), Kind::Int),
+        (column(Cells::Ints(vec![1])), Kind::Text),
+        (column(Cells::Ints(vec![i64::MAX])), Kind::Time),
+        (column(Cells::Floats(vec![1.0])), Kind::Int),
+        (column(blobs(&[0], b"")), Kind::Text),
+        (column(blobs(&[0, 9], b"")), Kind::Text),
+        (column(blobs(&[5, 1], b"aaaaaa")), Kind::Text),
+        (column(blobs(&[0, 1], b"\xff")), Kind::Text),
+        (column(blobs(&[0, 1], b"1")), Kind::Int),
+        (Column { states: vec![7], cells: Cells::Ints(vec![1]) }, Kind::Int),
+        (Column { states: vec![0], cells: Cells::Ints(vec![]) }, Kind::Int),
+    ] {
+        assert!(cell(&column, kind, 0).is_err(), "{column:?}");
+    }
+    let nulls = Column { states: vec![1, 2], cells: Cells::Ints(vec![0, 0]) };
+    assert_eq!(cell(&nulls, Kind::Int, 0), Ok(Value::Null));
+    assert_eq!(cell(&nulls, Kind::Int, 1), Ok(Value::Unavailable));
+}
+
+#[test]
+fn a_constant_is_in_each_row_or_fails_each_row() {
+    let profile = Profile::default();
+    for (column_type, expected) in [
+        ("String", json!("2024-01-31")),
+        ("Nullable(Date)", json!("2024-01-31")),
+        ("LowCardinality(String)", json!("2024-01-31")),
+    ] {
+        let mut block = Block::new(Encoding { profile: &profile, decode }, 1, 3);
+        block.constant("x", &ty(column_type), "2024-01-31");
+        let (bytes, failed) = block.finish();
+        assert_eq!(failed, []);
+        assert_eq!(read_block(&bytes).expect("a good block").rows, vec![vec![expected]; 3]);
+    }
+    let mut block = Block::new(Encoding { profile: &profile, decode }, 1, 3);
+    block.constant("x", &ty("UUID"), "2024-01-31");
+    assert_eq!(block.finish().1.len(), 3);
+}
+
+#[test]
+fn a_large_count_takes_more_bytes() {
+    for (number, bytes) in
+        [(0, &[0][..]), (127, &[127]), (128, &[0x80, 1]), (300, &[0xac, 2]), (1 << 14, &[0x80, 0x80, 1])]
+    {
+        let mut out = Vec::new();
+        put_varuint(&mut out, number);
+        assert_eq!(out, bytes);
+    }
+}
+
+/// A type, a value for it, and how the value reads back.
+type Sample = (&'static str, Value<'static>, serde_json::Value);
+
+fn sample() -> impl Strategy<Value = Sample> {
+    prop_oneof![numbers(), decimals(), texts(), times()]
+}
+
+fn numbers() -> impl Strategy<Value = Sample> {
+    prop_oneof![
+        any::<i8>().prop_map(|n| ("Int8", Value::Int(n.into()), json!(n))),
+        any::<i16>().prop_map(|n| ("Int16", Value::Int(n.into()), json!(n))),
+        any::<i32>().prop_map(|n| ("Int32", Value::Int(n.into()), json!(n))),
+        any::<i64>().prop_map(|n| ("Int64", Value::Int(n), json!(n))),
+        any::<i64>().prop_map(|n| ("Int128", Value::Int(n), json!(n.to_string()))),
+        any::<i128>().prop_map(|n| ("Int256", Value::Decimal(n.to_string().into()), json!(n.to_string()))),
+        any::<u8>().prop_map(|n| ("UInt8", Value::Int(n.into()), json!(n))),
+        any::<u16>().prop_map(|n| ("UInt16", Value::Int(n.into()), json!(n))),
+        any::<u32>().prop_map(|n| ("UInt32", Value::Int(n.into()), json!(n))),
+        any::<u64>().prop_map(|n| ("UInt64", Value::Decimal(n.to_string().into()), json!(n))),
+        any::<u128>().prop_map(|n| ("UInt128", Value::Decimal(n.to_string().into()), json!(n.to_string()))),
+        any::<u128>().prop_map(|n| ("UInt256", Value::Decimal(n.to_string().into()), json!(n.to_string()))),
+        (-1e300..1e300).prop_map(|n| ("Float64", Value::Float(n), json!(n))),
+        (-1_000_000..1_000_000_i64).prop_map(|n| ("Float32", Value::Int(n), json!(n as f64))),
+    ]
+}
+
+fn decimals() -> impl Strategy<Value = Sample> {
+    let decimal = |precision: usize, scale: usize, column_type: &'static str| {
+        let digits = |count| prop::collection::vec(prop::char::range('0', '9'), count);
+        (1..10_u8, digits(precision - scale - 1), digits(scale), any::<bool>()).prop_map(
+            move |(first, before, after, negative)| {
+                let sign = if negative { "-" } else { "" };
+                let digits = |digits: Vec<char>| String::from_iter(digits);
+                let text = format!("{sign}{first}{}.{}", digits(before), digits(after));
+                (column_type, Value::Decimal(text.clone().into()), json!(text))
+            },
+        )
+    };
+    prop_oneof![
+        decimal(18, 4, "Decimal(18, 4)"),
+        decimal(38, 10, "Decimal(38, 10)"),
+        decimal(76, 30, "Decimal(76, 30)"),
+        any::<i32>().prop_map(|n| {
+            let text = format!("{}.{:02}", n / 100, (n % 100).abs());
+            let sign = if n < 0 && n > -100 { "-" } else { "" };
+            ("Decimal(11, 2)", Value::Decimal(format!("{sign}{text}").into()), json!(f64::from(n) / 100.0))
+        }),
+    ]
+}
+
+fn texts() -> impl Strategy<Value = Sample> {
+    prop_oneof![
+        any::<bool>().prop_map(|flag| ("Bool", Value::Bool(flag), json!(flag))),
+        any::<String>().prop_map(|s| ("String", Value::Text(s.clone().into()), json!(s))),
+        "[a-z]{4}".prop_map(|s| ("FixedString(4)", Value::Text(s.clone().into()), json!(s))),
+        any::<u128>().prop_map(|n| {
+            let hex = format!("{n:032x}");
+            let text = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-");
+            ("UUID", Value::Text(text.clone().into()), json!(text))
+        }),
+        any::<std::net::Ipv4Addr>().prop_map(|a| (
+            "IPv4",
+            Value::Text(a.to_string().into()),
+            json!(a.to_string())
+        )),
+        any::<std::net::Ipv6Addr>().prop_map(|a| (
+            "IPv6",
+            Value::Text(a.to_string().into()),
+            json!(a.to_string())
+        )),
+        prop::sample::select(vec!["a", "b'("]).prop_map(|s| (
+            "Enum8('a' = -7, 'b\\'(' = 9)",
+            Value::Text(s.into()),
+            json!(s)
+        )),
+        prop::sample::select(vec!["a", ""]).prop_map(|s| (
+            "Enum16('a' = 7, '' = 900)",
+            Value::Text(s.into()),
+            json!(s)
+        )),
+    ]
+}
+
+fn times() -> impl Strategy<Value = Sample> {
+    let scaled = |ticks: i64, digits: u8| Value::Timestamp {
+        seconds: ticks.div_euclid(10_i64.pow(digits.into())),
+        nanos: (ticks.rem_euclid(10_i64.pow(digits.into())) * 10_i64.pow(9 - u32::from(digits))) as u32,
+    };
+    prop_oneof![
+        (0_i64..65_536).prop_map(|day| ("Date", Value::Date(day), json!(date(day)))),
+        (-719_528_i64..=2_932_896).prop_map(|day| ("Date32", Value::Date(day), json!(date(day)))),
+        any::<u32>().prop_map(move |s| ("DateTime", scaled(s.into(), 0), json!(instant(s.into(), 0)))),
+        (-62_167_219_200_000..=253_402_300_799_999_i64).prop_map(move |t| (
+            "DateTime64(3, 'UTC')",
+            scaled(t, 3),
+            json!(instant(t, 3))
+        )),
+        any::<i64>().prop_map(move |t| ("DateTime64(9)", scaled(t, 9), json!(instant(t, 9)))),
+        (-3_599_999..=3_599_999_i64).prop_map(|s| (
+            "Time",
+            Value::Time(s * 1_000_000_000),
+            json!(clock(s, 0))
+        )),
+        (-3_599_999_999..=3_599_999_999_i64).prop_map(|t| (
+            "Time64(3)",
+            Value::Time(t * 1_000_000),
+            json!(clock(t, 3))
+        )),
+    ]
+}
+
+fn clock(ticks: i64, digits: u8) -> String {
+    crate::clickhouse::convert::calendar::plain_time(ticks, digits)
+}
+
+fn date(day: i64) -> String {
+    crate::clickhouse::convert::calendar::date_text(day).expect("in the calendar")
+}
+
+fn instant(ticks: i64, digits: u8) -> String {
+    crate::clickhouse::convert::calendar::plain_timestamp(ticks, digits)
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_reads_back_the_same((column_type, value, expected) in sample(), null in any::<bool>()) {
+        let (bytes, failed) = encode(column_type, &[value.clone(), value.clone()]);
+        prop_assert_eq!(failed, []);
+        let rows = read_block(&bytes).expect("a good block").rows;
+        prop_assert_eq!(rows, vec![vec![expected.clone()]; 2]);
+
+        let first = if null { Value::Null } else { value.clone() };
+        let (bytes, failed) = encode(&format!("Nullable({column_type})"), &[first, value]);
+        prop_assert_eq!(failed, []);
+        let rows = read_block(&bytes).expect("a good block").rows;
+        prop_assert_eq!(rows, [vec![if null { json!(null) } else { expected.clone() }], vec![expected]]);
+    }
+
+    #[test]
+    fn nested_values_read_back_the_same(
+        lists in prop::collection::vec(prop::collection::vec(prop::option::of(any::<i32>()), 0..4), 0..4),
+        map in prop::collection::btree_map("[a-c\"é]{0,2}", prop::collection::vec(".{0,3}", 0..3), 0..4),
+    ) {
+        let json = json!(lists).to_string();
+        let wire = Wire::Array(Box::new(Wire::Int(32)));
+        let (bytes, failed) = encode("Array(Array(Nullable(Int32)))", &[Value::Array(&json, &wire)]);
+        prop_assert_eq!(failed, []);
+        prop_assert_eq!(read_block(&bytes).expect("a good block").rows, [[json!(lists)]]);
+
+        let json = json!(map).to_string();
+        let wire = Wire::Array(Box::new(Wire::Text));
+        let (bytes, failed) = encode("Map(String, Array(String))", &[Value::Map(&json, &wire)]);
+        prop_assert_eq!(failed, []);
+        prop_assert_eq!(read_block(&bytes).expect("a good block").rows, [[json!(map)]]);
+    }
+}
+
+proptest! {
+    #[test]
+    fn copied_cells_are_written_as_their_values_are(
+        cells in prop::collection::vec("null|-?[0-9]{1,20}|\"([a-zé]|\\\\n){0,40}\"|\"__debezium_unavailable_value\"|", 0..20),
+        nullable: bool,
+        text: bool,
+    ) {
+        let (wire, plain, name) =
+            if text { (Wire::Text, Plain::Text, "String") } else { (Wire::Int(64), Plain::Int, "Int64") };
+        let ty = ty(&if nullable { format!("Nullable({name})") } else { name.to_owned() });
+        let profile = Profile::default();
+        let encoding = Encoding { profile: &profile, decode: value::decode };
+        let value = |row: usize| value::decode(&wire, &cells[row]);
+        let mut copied = Block::new(encoding, 1, cells.len());
+        copied.copied("x", &ty, plain, |row| Some(cells[row].as_bytes()), value);
+        let mut valued = Block::new(encoding, 1, cells.len());
+        valued.column("x", &ty, (0..cells.len()).map(value));
+        prop_assert_eq!(copied.finish(), valued.finish());
+    }
+}

@@ -1,0 +1,326 @@
+//! Tables: what the server says of them, and which column of a plan goes where.
+
+use anyhow::{Context as _, Result, anyhow};
+
+use super::client::Client;
+use super::convert::{self, Fit, Source};
+use super::ddl;
+use super::names::literal;
+use super::response::Failure;
+use super::types::{ColumnType, DefaultKind, TableColumn};
+use crate::columns::{Input, Kind, kind_of};
+use crate::debezium::shape::{Shape, Wire};
+use crate::transform::plan::{LINEAGE, Origin, Output};
+
+/// A table that rows are written to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Table {
+    /// Its database.
+    pub database: String,
+    /// Its name.
+    pub name: String,
+    /// Its columns, in their order.
+    pub columns: Vec<TableColumn>,
+    /// Its engine.
+    pub engine: String,
+    /// Whether the server drops inserts whose deduplication token it knows.
+    pub deduplicates: bool,
+    /// Whether a row that was inserted stays as it is: the engine does not merge rows into others, send them
+    /// elsewhere, or let them expire.
+    pub keeps_rows: bool,
+}
+
+/// Where the values of a written column come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum From {
+    /// The change.
+    Copy(Input),
+    /// The plan.
+    Constant(String),
+    /// The transform: which of the output's computed columns.
+    Computed(usize, Kind),
+    /// The row's place among those of its record.
+    Seq,
+    /// The transform's digest.
+    Transform,
+}
+
+/// A column that is written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bound {
+    /// Its name in the table.
+    pub name: String,
+    /// Its type in the table.
+    pub ty: ColumnType,
+    /// Where its values come from.
+    pub from: From,
+}
+
+/// Which column of an output goes to which column of a table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Binding {
+    /// The written columns: the plan's, then those of the lineage that the table has.
+    pub columns: Vec<Bound>,
+    /// What is to be said once: values that are checked one by one, lineage columns that the table lacks.
+    pub notes: Vec<String>,
+}
+
+impl Table {
+    /// The table as the server describes it; none if there is no such table.
+    pub fn describe(client: &Client, database: &str, name: &str) -> Result<Option<Table>, Failure> {
+        let place =
+            |column: &str| format!("database = {} AND {column} = {}", literal(database), literal(name));
+        let sql = format!(
+            "SELECT name, type, default_kind FROM system.columns WHERE {} ORDER BY position FORMAT JSONCompactEachRow",
+            place("table")
+        );
+        let answer = client.query(&sql)?;
+        let rows: Vec<[String; 3]> = json_lines(&answer)?;
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let columns = rows.iter().map(|[name, ty, default]| TableColumn::parse(name, ty, default));
+        let columns = columns.collect::<Result<_, _>>().map_err(|e: String| Failure::halt(&e))?;
+        let sql = format!(
+            "SELECT engine, engine_full FROM system.tables WHERE {} FORMAT JSONCompactEachRow",
+            place("name")
+        );
+        let engines: Vec<[String; 2]> = json_lines(&client.query(&sql)?)?;
+        let [engine, full] = engines.into_iter().next().unwrap_or_default();
+        let replicated = engine.starts_with("Replicated") || engine.starts_with("Shared");
+        let deduplicates = engine.ends_with("MergeTree") && (replicated || window(&full) > 0);
+        let plain = ["MergeTree", "ReplicatedMergeTree", "SharedMergeTree"].contains(&engine.as_str());
+        let keeps_rows = plain && !full.contains(" TTL ");
+        Ok(Some(Table {
+            database: database.to_owned(),
+            name: name.to_owned(),
+            columns,
+            engine,
+            deduplicates,
+            keeps_rows,
+        }))
+    }
+
+    /// The table as the host would create it; what is written to where there is no server.
+    pub fn planned(database: &str, name: &str, columns: &[(String, ColumnType)]) -> Result<Table> {
+        let plain = |(name, ty): &(String, ColumnType)| TableColumn {
+            name: name.clone(),
+            ty: ty.clone(),
+            default_kind: DefaultKind::None,
+        };
+        let mut columns: Vec<TableColumn> = columns.iter().map(plain).collect();
+        for (name, ty) in ddl::LINEAGE {
+            columns.push(TableColumn::parse(name, ty, "").map_err(|e| anyhow!(e))?);
+        }
+        Ok(Table {
+            database: database.to_owned(),
+            name: name.to_owned(),
+            columns,
+            engine: "MergeTree".into(),
+            deduplicates: true,
+            keeps_rows: true,
+        })
+    }
+
+    fn column(&self, name: &str) -> Option<&TableColumn> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    fn has_lineage(&self) -> bool {
+        LINEAGE[..4].iter().all(|name| self.column(name).is_some())
+    }
+
+    /// Whether the table can say which rows of a range it has.
+    pub fn can_verify(&self) -> bool {
+        self.has_lineage() && self.keeps_rows
+    }
+
+    /// What is guaranteed of rows in this table, in one sentence.
+    pub fn guarantee(&self) -> String {
+        let window = "ALTER TABLE … MODIFY SETTING non_replicated_deduplication_window = 10000";
+        match (self.can_verify(), self.deduplicates) {
+            (true, true) => "each row lands once: inserts carry a token, and retries are verified".into(),
+            (true, false) => format!(
+                "each row lands once unless a cut-off insert lands after its retry was verified: the table has no \
+                 deduplication window ({window})"
+            ),
+            (false, tokens) => {
+                let why = match self.keeps_rows {
+                    true => "it has not all of the columns _topic, _partition, _offset, _seq".to_owned(),
+                    false => format!("its engine {} does not keep each row as it was inserted", self.engine),
+                };
+                let how = match tokens {
+                    true => "retries carry a token, but a crash of the server can lose or double rows",
+                    false => "at least once: retries can double rows",
+                };
+                format!("{how}; retries cannot be verified, since {why}")
+            }
+        }
+    }
+
+    /// Binds `output`, for changes of `shape`, to this table.
+    ///
+    /// # Errors
+    /// A column that the table lacks or cannot take, or one whose type cannot hold the source's.
+    pub fn bind(&self, output: &Output, shape: &Shape) -> Result<Binding> {
+        let place = || format!("table {}.{}", self.database, self.name);
+        let mut notes = Vec::new();
+        let mut columns = Vec::with_capacity(output.columns.len() + LINEAGE.len());
+        let mut computed = 0;
+        for column in &output.columns {
+            let name = &column.name;
+            let target = self.column(name).ok_or_else(|| {
+                anyhow!(
+                    "{} has no column {name:?}, which the transform writes for {}: add it (ALTER TABLE … ADD \
+                     COLUMN), or let the transform leave it out",
+                    place(),
+                    source_name(shape)
+                )
+            })?;
+            if !target.default_kind.takes_values() {
+                return Err(anyhow!(
+                    "column {name:?} of {} is {:?}: it cannot be written",
+                    place(),
+                    target.default_kind
+                ));
+            }
+            let (from, source, nullable) = match &column.origin {
+                Origin::Copy(input) => {
+                    (From::Copy(input.clone()), source_of(input, shape), may_be_null(input, shape))
+                }
+                Origin::Constant(text) => (From::Constant(text.clone()), Source::Kind(Kind::Text), false),
+                Origin::Computed { kind, nullable, .. } => {
+                    computed += 1;
+                    (From::Computed(computed - 1, *kind), Source::Kind(*kind), *nullable)
+                }
+            };
+            match convert::check(source, nullable, &target.ty) {
+                Ok(Fit::Exact) => {}
+                Ok(Fit::Checked(note)) => notes.push(format!("column {name}: {note}")),
+                Err(why) => {
+                    return Err(anyhow!(why)).with_context(|| format!("column {name:?} of {}", place()));
+                }
+            }
+            columns.push(Bound { name: name.clone(), ty: target.ty.clone(), from });
+        }
+        let mut lacking = Vec::new();
+        for name in LINEAGE {
+            match self.column(name).filter(|column| column.default_kind.takes_values()) {
+                Some(column) => {
+                    let (from, kind) = lineage(name);
+                    convert::check(Source::Kind(kind), false, &column.ty)
+                        .map_err(|why| anyhow!("column {name:?} of {}: {why}", place()))?;
+                    columns.push(Bound { name: name.to_owned(), ty: column.ty.clone(), from });
+                }
+                None => lacking.push(name),
+            }
+        }
+        if !lacking.is_empty() {
+            notes.push(format!("it lacks the lineage columns {}", lacking.join(", ")));
+        }
+        Ok(Binding { columns, notes })
+    }
+}
+
+fn lineage(name: &str) -> (From, Kind) {
+    match name {
+        "_topic" => (From::Copy(Input::Topic), Kind::Text),
+        "_partition" => (From::Copy(Input::Partition), Kind::Int),
+        "_offset" => (From::Copy(Input::Offset), Kind::Int),
+        "_seq" => (From::Seq, Kind::Int),
+        _ => (From::Transform, Kind::Text),
+    }
+}
+
+fn source_name(shape: &Shape) -> String {
+    [&shape.database, &shape.schema, &shape.table].iter().filter(|name| !name.is_empty()).fold(
+        String::new(),
+        |all, name| if all.is_empty() { (*name).clone() } else { format!("{all}.{name}") },
+    )
+}
+
+/// How a copied column's values are written, and whether they may be null.
+fn wire<'a>(input: &Input, shape: &'a Shape) -> Option<(&'a Wire, bool)> {
+    let (Input::After(index) | Input::Before(index) | Input::Latest(index)) = input else { return None };
+    shape.fields.get(*index as usize).map(|field| (&field.wire, field.nullable))
+}
+
+fn source_of<'a>(input: &Input, shape: &'a Shape) -> Source<'a> {
+    match wire(input, shape) {
+        Some((wire, _)) => Source::Wire(wire),
+        None => Source::Kind(kind_of(input, shape)),
+    }
+}
+
+/// Whether a copied input may be null in a row that the plan makes. `before` is null wherever the change
+/// has no such row; `after` only in changes that few plans keep, and those are refused one by one.
+fn may_be_null(input: &Input, shape: &Shape) -> bool {
+    match (input, wire(input, shape)) {
+        (Input::Before(_), _) => true,
+        (_, Some((_, nullable))) => nullable,
+        (Input::CommittedAt | Input::CapturedAt | Input::Detail(_), None) => true,
+        _ => false,
+    }
+}
+
+/// Names and types of the columns of `output` in a table that the host creates.
+pub fn planned_columns(output: &Output, shape: &Shape) -> Vec<(String, ColumnType)> {
+    let columns = output.columns.iter().map(|column| {
+        let ty = match &column.origin {
+            Origin::Copy(input) => match wire(input, shape) {
+                Some((wire, _)) => ddl::column_type(wire, may_be_null(input, shape)),
+                None => known(copied_type(input)),
+            },
+            Origin::Constant(_) => known("LowCardinality(String)"),
+            Origin::Computed { target_type: Some(ty), nullable: true, .. } => ty.clone().into_nullable(),
+            Origin::Computed { target_type: Some(ty), .. } => ty.clone(),
+            Origin::Computed { kind, nullable, .. } => ddl::computed_type(*kind, *nullable),
+        };
+        (column.name.clone(), ty)
+    });
+    columns.collect()
+}
+
+fn copied_type(input: &Input) -> &'static str {
+    match input {
+        Input::Op | Input::Topic => "LowCardinality(String)",
+        Input::CommittedAt | Input::CapturedAt => "Nullable(DateTime64(6, 'UTC'))",
+        Input::Partition => "UInt32",
+        Input::Offset => "UInt64",
+        _ => "Nullable(String)",
+    }
+}
+
+/// A type of this file's own.
+fn known(ty: &str) -> ColumnType {
+    ColumnType::parse(ty).unwrap_or(ColumnType::String)
+}
+
+/// The deduplication window in `engine_full`; 0 where it is not set, which is the server's default.
+fn window(engine_full: &str) -> u64 {
+    let setting = "non_replicated_deduplication_window = ";
+    let value = engine_full.find(setting).map(|at| &engine_full[at + setting.len()..]);
+    let digits = value.map(|value| value.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default());
+    digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+fn json_lines<T: serde::de::DeserializeOwned>(answer: &[u8]) -> Result<Vec<T>, Failure> {
+    serde_json::Deserializer::from_slice(answer)
+        .into_iter()
+        .collect::<Result<_, _>>()
+        .map_err(|e| Failure::halt(&format!("the server's answer is not what was asked for: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_is_read_from_the_engine() {
+        assert_eq!(
+            window("MergeTree ORDER BY a SETTINGS non_replicated_deduplication_window = 10000, x = 1"),
+            10000
+        );
+        assert_eq!(window("MergeTree ORDER BY a SETTINGS index_granularity = 8192"), 0);
+    }
+}

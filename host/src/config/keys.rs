@@ -1,0 +1,320 @@
+//! The table of all settings. Flags, variables, keys of the file, help and documentation follow from it.
+
+/// How a setting is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// One value.
+    Value,
+    /// `true` or `false`; the flag alone means `true`.
+    Switch,
+    /// Several values: a flag that repeats, a list in the file, commas in the environment.
+    List,
+    /// Names with values: `NAME=VALUE` for a flag, lines of them in the environment, a map in the file.
+    Map,
+}
+
+/// What a setting is where nobody sets it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Default {
+    /// Nothing.
+    None,
+    /// This text, read like any other.
+    Text(&'static str),
+    /// It follows from other settings; the text says how.
+    Follows(&'static str),
+}
+
+/// One setting.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Its name in the file; a dot separates a map from its member.
+    pub name: &'static str,
+    /// Its flag, without the dashes.
+    pub flag: Option<&'static str>,
+    /// Its flag of one letter.
+    pub short: Option<char>,
+    /// What stands for its value in the help.
+    pub value: &'static str,
+    /// How it is written.
+    pub form: Form,
+    /// What it is where nobody sets it.
+    pub default: Default,
+    /// Never shown, never on the command line.
+    pub secret: bool,
+    /// The heading that it stands under.
+    pub heading: &'static str,
+    /// What it is for: one line.
+    pub about: &'static str,
+}
+
+impl Key {
+    /// Its variable: the flag in upper case.
+    pub fn variable(&self) -> String {
+        let name = self.flag.unwrap_or(self.name);
+        format!("{PREFIX}{}", name.replace(['-', '.'], "_").to_uppercase())
+    }
+
+    /// Its default as the help and the documentation show it.
+    pub fn default_text(&self) -> Option<&'static str> {
+        match self.default {
+            Default::None => None,
+            Default::Text(text) | Default::Follows(text) => Some(text),
+        }
+    }
+
+    const fn new(name: &'static str, value: &'static str, about: &'static str) -> Self {
+        Self {
+            name,
+            flag: None,
+            short: None,
+            value,
+            form: Form::Value,
+            default: Default::None,
+            secret: false,
+            heading: "",
+            about,
+        }
+    }
+
+    const fn flag(self, flag: &'static str) -> Self {
+        Self { flag: Some(flag), ..self }
+    }
+
+    const fn short(self, short: char) -> Self {
+        Self { short: Some(short), ..self }
+    }
+
+    const fn form(self, form: Form) -> Self {
+        Self { form, ..self }
+    }
+
+    const fn default(self, text: &'static str) -> Self {
+        Self { default: Default::Text(text), ..self }
+    }
+
+    const fn follows(self, text: &'static str) -> Self {
+        Self { default: Default::Follows(text), ..self }
+    }
+
+    const fn secret(self) -> Self {
+        Self { secret: true, ..self }
+    }
+
+    const fn under(self, heading: &'static str) -> Self {
+        Self { heading, ..self }
+    }
+}
+
+/// What every variable of the host starts with.
+pub const PREFIX: &str = "ROWGATE_";
+
+/// Variables that choose the other layers and are no settings themselves.
+pub const LAYER_VARIABLES: [&str; 2] = ["ROWGATE_CONFIG", "ROWGATE_ENV_FILE"];
+
+const TRANSFORM: &str = "Transform";
+const SOURCE: &str = "Source";
+const TARGET: &str = "Target";
+const BOUNDS: &str = "Bounds";
+const LOOKING: &str = "Looking";
+const BATCHES: &str = "Batches and limits";
+
+/// Every topic with the three or four parts that Debezium gives to topics of tables. Its heartbeats, its
+/// transactions and its schema changes have fewer.
+pub const DEBEZIUM_TABLES: &str = r"^[^_.][^.]*\.[^.]+\.[^.]+(\.[^.]+)?$";
+
+/// All settings, in the order of the documentation.
+pub const KEYS: &[Key] = &[
+    Key::new("name", "NAME", "Name of the pipeline: part of its consumer group and its tokens")
+        .flag("name")
+        .default("default")
+        .under(TRANSFORM),
+    Key::new(
+        "transform",
+        "FILE",
+        "The transform, a WebAssembly component; without one, the built-in `update_only`",
+    )
+    .flag("transform")
+    .short('t')
+    .under(TRANSFORM),
+    Key::new("params", "NAME=VALUE", "A parameter of the transform; repeatable")
+        .flag("param")
+        .short('p')
+        .form(Form::Map)
+        .under(TRANSFORM),
+    Key::new("brokers", "HOST:PORT", "Kafka brokers to start from, separated by commas")
+        .flag("brokers")
+        .short('b')
+        .form(Form::List)
+        .default("localhost:9092")
+        .under(SOURCE),
+    Key::new("topic", "TOPIC", "Topic to read: a name, or a regular expression `^...$`; repeatable")
+        .flag("topic")
+        .form(Form::List)
+        .default(DEBEZIUM_TABLES)
+        .under(SOURCE),
+    Key::new("group", "GROUP", "Consumer group that keeps the position")
+        .flag("group")
+        .short('g')
+        .follows("`rowgate-` and the pipeline's name")
+        .under(SOURCE),
+    Key::new("start", "WHERE", "Where a group without a position starts: earliest or latest")
+        .flag("start")
+        .default("earliest")
+        .under(SOURCE),
+    Key::new("kafka", "NAME=VALUE", "A property of librdkafka, such as security.protocol=SSL; repeatable")
+        .flag("kafka")
+        .short('X')
+        .form(Form::Map)
+        .under(SOURCE),
+    Key::new("input", "FILE", "Read JSON lines from a file, or `-` for standard input, in place of Kafka")
+        .flag("input")
+        .under(SOURCE),
+    Key::new("clickhouse_url", "URL", "ClickHouse's HTTP interface")
+        .flag("clickhouse-url")
+        .default("http://localhost:8123")
+        .under(TARGET),
+    Key::new("database", "NAME", "Database of the tables").flag("database").default("default").under(TARGET),
+    Key::new("user", "NAME", "User of ClickHouse").flag("user").default("default").under(TARGET),
+    Key::new("password", "PASSWORD", "Its password, in the file or the environment only")
+        .secret()
+        .under(TARGET),
+    Key::new("password_file", "FILE", "File with its password; one line end after it does not count")
+        .flag("password-file")
+        .under(TARGET),
+    Key::new("table", "NAME", "Table for the rows that the transform sends to no table by name")
+        .flag("table")
+        .follows("the source table's name")
+        .under(TARGET),
+    Key::new("compression", "CODEC", "Compression of inserts: zstd, lz4 or none")
+        .flag("compression")
+        .default("lz4")
+        .under(TARGET),
+    Key::new(
+        "output",
+        "FILE",
+        "Write rows as JSON lines to a file, or `-` for standard output, in place of ClickHouse",
+    )
+    .flag("output")
+    .under(TARGET),
+    Key::new(
+        "dead_letters",
+        "WHERE",
+        "Where records go that cannot be processed: table:NAME, topic:NAME, file:PATH, or stop",
+    )
+    .flag("dead-letters")
+    .follows("`table:_rowgate_dead_letters`; with an output file `file:dead-letters.ndjson`")
+    .under(TARGET),
+    Key::new("for", "DURATION", "Stop after this time, such as 20s, 5m or 500ms").flag("for").under(BOUNDS),
+    Key::new("max_records", "N", "Stop after this many records").flag("max-records").under(BOUNDS),
+    Key::new("until_caught_up", "BOOL", "Stop when the group has read all that the topics have")
+        .flag("until-caught-up")
+        .form(Form::Switch)
+        .default("false")
+        .under(BOUNDS),
+    Key::new("print", "BOOL", "Print each record consumed and each row written")
+        .flag("print")
+        .form(Form::Switch)
+        .default("false")
+        .under(LOOKING),
+    Key::new("show_last", "N", "Print the last N rows of the table at the end; 0 for none")
+        .flag("show-last")
+        .follows("10 after a bounded run on a terminal, else 0")
+        .under(LOOKING),
+    Key::new("dry_run", "BOOL", "Neither insert nor commit")
+        .flag("dry-run")
+        .form(Form::Switch)
+        .default("false")
+        .under(LOOKING),
+    Key::new("log_format", "FORMAT", "Form of the logs, on standard error: text or json")
+        .flag("log-format")
+        .default("text")
+        .under(LOOKING),
+    Key::new("batch_rows", "N", "Records that close a batch")
+        .flag("batch-rows")
+        .default("50000")
+        .under(BATCHES),
+    Key::new("batch_bytes", "BYTES", "Bytes of records that close a batch")
+        .flag("batch-bytes")
+        .default("16777216")
+        .under(BATCHES),
+    Key::new("linger_ms", "MS", "Milliseconds after which a batch closes in any case")
+        .flag("linger-ms")
+        .default("1000")
+        .under(BATCHES),
+    Key::new("limits.memory_mib", "MIB", "Memory that one instance of the transform may have, in MiB")
+        .default("64")
+        .under(BATCHES),
+    Key::new(
+        "limits.fuel_per_change",
+        "N",
+        "Fuel (about instructions) for each change of a call of the transform",
+    )
+    .default("5000000")
+    .under(BATCHES),
+    Key::new("limits.time_ms", "MS", "Milliseconds of wall time that one call of the transform may take")
+        .default("10000")
+        .under(BATCHES),
+];
+
+/// The setting of this name.
+pub fn key(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// The one of `known` that `name` most likely was meant to be, if any is near.
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let plain = |text: &str| text.to_lowercase().replace(['-', '.', '_'], "");
+    let wanted = plain(name);
+    known
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&wanted, &plain(candidate)), candidate))
+        .filter(|(distance, candidate)| *distance <= 2.max(candidate.len() / 3))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_flags_and_variables_are_each_used_once() {
+        let names: HashSet<_> = KEYS.iter().map(|key| key.name).collect();
+        let variables: HashSet<_> = KEYS.iter().map(Key::variable).collect();
+        let shorts: Vec<_> = KEYS.iter().filter_map(|key| key.short).collect();
+        assert_eq!(names.len(), KEYS.len());
+        assert_eq!(variables.len(), KEYS.len());
+        assert_eq!(shorts.iter().collect::<HashSet<_>>().len(), shorts.len());
+        assert!(LAYER_VARIABLES.iter().all(|variable| !variables.contains(*variable)));
+    }
+
+    #[test]
+    fn flags_are_the_names_with_dashes_but_for_those_that_repeat_a_plural() {
+        for key in KEYS {
+            let Some(flag) = key.flag else { continue };
+            assert!(
+                flag == key.name.replace('_', "-") || (key.name, flag) == ("params", "param"),
+                "{}",
+                key.name
+            );
+        }
+    }
+
+    #[test]
+    fn secrets_have_no_flag() {
+        assert!(KEYS.iter().all(|key| !key.secret || key.flag.is_none()));
+    }
+
+    #[test]
+    fn the_nearest_name_is_near_or_none() {
+        let names = || KEYS.iter().map(|key| key.name);
+        assert_eq!(nearest("brokerz", names()), Some("brokers"));
+        assert_eq!(nearest("clickhouse-url", names()), Some("clickhouse_url"));
+        assert_eq!(nearest("clickhouseUrl", names()), Some("clickhouse_url"));
+        assert_eq!(nearest("topics", names()), Some("topic"));
+        assert_eq!(nearest("memory_mb", ["memory_mib", "time_ms"]), Some("memory_mib"));
+        assert_eq!(nearest("colour_of_the_sky", names()), None);
+    }
+}

@@ -1,0 +1,391 @@
+//! Layers together: what wins, what is a mistake, what is shown.
+
+use std::path::Path;
+
+use super::keys::key;
+use super::layer::Item;
+use super::*;
+
+/// Settings from a file, variables and flags.
+#[derive(Default)]
+struct Given<'a> {
+    file: &'a str,
+    variables: &'a [(&'a str, &'a str)],
+    flags: &'a [(&'a str, &'a str)],
+    terminal: bool,
+}
+
+impl Given<'_> {
+    fn load(&self) -> Result<Loaded, Vec<String>> {
+        let mut mistakes = Mistakes::default();
+        let mut warnings = Vec::new();
+        let mut merged = Layer::defaults();
+        merged.overlay(file::parse(self.file, Path::new("p.yaml"), &mut mistakes));
+        let variables: Vec<_> =
+            self.variables.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        merged.overlay(env::layer(&variables, &mut mistakes, &mut warnings));
+        let mut flags = Layer::default();
+        for (name, text) in self.flags {
+            let key = key(name).unwrap();
+            let origin = Origin::Flag(format!("--{}", key.flag.unwrap()));
+            let (name, text) = match key.form {
+                keys::Form::Map => pair(key, text).map(|(name, text)| (Some(name.to_owned()), text)).unwrap(),
+                _ => (None, *text),
+            };
+            flags.push(key, Item { name, text: text.to_owned(), origin });
+        }
+        merged.overlay(flags);
+        validate::settings(merged, self.terminal, mistakes, warnings)
+            .map_err(|mistakes| mistakes.0.iter().map(ToString::to_string).collect())
+    }
+
+    fn settings(&self) -> Settings {
+        self.load().unwrap().settings
+    }
+
+    fn mistakes(&self) -> Vec<String> {
+        self.load().unwrap_err()
+    }
+}
+
+fn file(text: &str) -> Given<'_> {
+    Given { file: text, ..Given::default() }
+}
+
+fn flags<'a>(flags: &'a [(&'a str, &'a str)]) -> Given<'a> {
+    Given { flags, ..Given::default() }
+}
+
+fn kafka(settings: &Settings) -> &Kafka {
+    match &settings.source {
+        Source::Kafka(kafka) => kafka,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn clickhouse(settings: &Settings) -> &ClickHouse {
+    match &settings.sink {
+        Sink::ClickHouse(clickhouse) => clickhouse,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn without_any_setting_everything_has_its_default() {
+    let settings = Given::default().settings();
+    let kafka = kafka(&settings);
+    assert_eq!(kafka.brokers, ["localhost:9092"]);
+    assert_eq!(kafka.topics, [TopicPattern::Regex(keys::DEBEZIUM_TABLES.to_owned())]);
+    assert_eq!((kafka.group.as_str(), kafka.start), ("rowgate-default", Start::Earliest));
+    let clickhouse = clickhouse(&settings);
+    assert_eq!(clickhouse.url.as_str(), "http://localhost:8123/");
+    assert_eq!((clickhouse.database.as_str(), clickhouse.user.as_str()), ("default", "default"));
+    assert!(clickhouse.password.is_empty() && clickhouse.table.is_none());
+    assert_eq!(clickhouse.compression, Compression::Lz4);
+    assert_eq!(settings.dead_letters, DeadLetters::Table("_rowgate_dead_letters".to_owned()));
+    assert_eq!(settings.batch, BatchLimits { rows: 50_000, bytes: 16 << 20, linger_ms: 1000 });
+    let limits = SandboxLimits { memory_mib: 64, fuel_per_change: 5_000_000, time_ms: 10_000 };
+    assert_eq!(settings.limits, limits);
+    assert!(settings.transform.is_none() && !settings.is_bounded() && !settings.print && !settings.dry_run);
+    assert_eq!(settings.show_last, 0);
+}
+
+#[test]
+fn flags_win_over_the_environment_over_the_file_over_the_default() {
+    let file = "database: f\nuser: f\ntable: f\ntopic: [f1, f2]\n";
+    let variables = [("ROWGATE_DATABASE", "e"), ("ROWGATE_USER", "e"), ("ROWGATE_TOPIC", "e1,e2")];
+    let given =
+        Given { file, variables: &variables, flags: &[("database", "g"), ("topic", "g")], terminal: false };
+    let settings = given.settings();
+    let clickhouse = clickhouse(&settings);
+    assert_eq!(
+        (clickhouse.database.as_str(), clickhouse.user.as_str(), clickhouse.table.as_deref()),
+        ("g", "e", Some("f"))
+    );
+    assert_eq!(kafka(&settings).topics, [TopicPattern::Name("g".to_owned())]);
+    assert_eq!(clickhouse.compression, Compression::Lz4);
+}
+
+#[test]
+fn a_switch_of_the_file_is_taken_back_by_a_flag() {
+    let given =
+        Given { file: "print: true\ndry_run: true\n", flags: &[("print", "false")], ..Given::default() };
+    let settings = given.settings();
+    assert!(!settings.print && settings.dry_run);
+}
+
+#[test]
+fn maps_are_merged_member_by_member() {
+    let given = Given {
+        file: "params: {a: 1, b: 2}\nkafka: {client.id: shop}\n",
+        flags: &[("params", "b=3"), ("params", "c=4"), ("kafka", "session.timeout.ms=9000")],
+        ..Given::default()
+    };
+    let settings = given.settings();
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(settings.params.0, [pair("a", "1"), pair("b", "3"), pair("c", "4")]);
+    let properties = [pair("client.id", "shop"), pair("session.timeout.ms", "9000")];
+    assert_eq!(kafka(&settings).properties.0, properties);
+}
+
+#[test]
+fn the_real_environment_wins_over_a_file_of_variables_and_that_over_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("p.yaml");
+    let env_file = folder.path().join("v.env");
+    std::fs::write(&config, "database: yaml\nuser: yaml\ntable: yaml\n").unwrap();
+    std::fs::write(&env_file, "ROWGATE_DATABASE=file\nROWGATE_USER=file\n").unwrap();
+    let mut surroundings = Surroundings {
+        variables: vec![
+            ("ROWGATE_USER".into(), "real".into()),
+            ("ROWGATE_CONFIG".into(), config.into()),
+            ("ROWGATE_ENV_FILE".into(), env_file.into()),
+        ],
+        stdout_is_terminal: false,
+    };
+    let settings = load(&Request::default(), &surroundings).unwrap().settings;
+    let found = clickhouse(&settings);
+    assert_eq!(
+        (found.database.as_str(), found.user.as_str(), found.table.as_deref()),
+        ("file", "real", Some("yaml"))
+    );
+
+    surroundings.variables.truncate(1);
+    let request = Request { config: Some("no/such.yaml".into()), ..Request::default() };
+    let mistakes = load(&request, &surroundings).unwrap_err().to_string();
+    assert!(mistakes.starts_with("--config: cannot read `no/such.yaml`: "), "{mistakes}");
+}
+
+#[test]
+fn every_mistake_is_told_at_once_with_its_place() {
+    let given = Given {
+        file: "brokerz: a\nbatch_rows: many\nlimits: {memory_mib: 0}\n",
+        variables: &[("ROWGATE_CLICKHOUSE_URL", "tcp://ch:9000"), ("ROWGATE_START", "earlyest")],
+        flags: &[("max_records", "0"), ("topic", "shop.*"), ("kafka", "group.id=x")],
+        terminal: false,
+    };
+    let mut mistakes = given.mistakes();
+    mistakes.sort();
+    assert_eq!(
+        mistakes,
+        [
+            "--kafka: `group.id` cannot be set: it is set by `group`",
+            "--max-records: 0 is not between 1 and 18446744073709551615",
+            "--topic: `shop.*` is not a topic's name; a regular expression is anchored, as in `^shop[.]public[.].*$`",
+            "ROWGATE_CLICKHOUSE_URL: `tcp` is not a scheme of ClickHouse's HTTP interface: use http or https",
+            "ROWGATE_START: `earlyest` is none of earliest, latest; the nearest is `earliest`",
+            "p.yaml:1:1: unknown key `brokerz`: the nearest is `brokers`",
+            "p.yaml:2:13: batch_rows: `many` is not a whole number",
+            "p.yaml:3:22: limits.memory_mib: 0 is not between 1 and 4096",
+        ]
+    );
+}
+
+#[test]
+fn each_mistake_has_its_message() {
+    let cases: &[(&str, &str)] = &[
+        (
+            "for: 20\n",
+            "p.yaml:1:6: for: `20` is not a duration: write a number with its unit, such as 20s, 5m or 500ms",
+        ),
+        ("print: perhaps\n", "p.yaml:1:8: print: `perhaps` is neither true nor false"),
+        ("compression: gzip\n", "p.yaml:1:14: compression: `gzip` is none of zstd, lz4, none"),
+        (
+            "log_format: jason\n",
+            "p.yaml:1:13: log_format: `jason` is none of text, json; the nearest is `json`",
+        ),
+        (
+            "name: two words\n",
+            "p.yaml:1:7: name: `two words` is not 1 to 64 letters, digits, `.`, `_` or `-`",
+        ),
+        (
+            "dead_letters: nowhere\n",
+            "p.yaml:1:15: dead_letters: `nowhere` is none of table:NAME, topic:NAME, file:PATH, stop",
+        ),
+        ("transform: '-'\n", "p.yaml:1:12: transform: `-` cannot stand for a file here"),
+        (
+            "brokers: [a, 'b:x']\n",
+            "p.yaml:1:14: brokers: `b:x` is not a broker of the form HOST:PORT: its port is not between 1 and 65535",
+        ),
+        (
+            "topic: '^shop'\n",
+            "p.yaml:1:8: topic: `^shop` does not end in `$`: a regular expression must match whole names",
+        ),
+        ("batch_rows: 500001\n", "p.yaml:1:13: batch_rows: 500001 is not between 1 and 500000"),
+        (
+            "clickhouse_url: http://me:hunter2@ch\n",
+            "p.yaml:1:17: clickhouse_url: a URL does not carry credentials here: use `user` and `password_file`",
+        ),
+        (
+            "kafka: {enable.auto.commit: 'true'}\n",
+            "p.yaml:1:9: kafka: `enable.auto.commit` cannot be set: the host commits, after ClickHouse has the rows; otherwise rows could be lost",
+        ),
+        (
+            "input: a\ntopic: b\n",
+            "p.yaml:1:8: input: `input` and `topic` exclude each other, and p.yaml:2:8 sets the other: leave one out",
+        ),
+        (
+            "output: a\ndead_letters: table:b\n",
+            "p.yaml:2:15: dead_letters: a table needs ClickHouse, and `output` takes its place: use file:PATH or stop",
+        ),
+        (
+            "input: a\ndead_letters: topic:b\n",
+            "p.yaml:2:15: dead_letters: a topic needs Kafka, and `input` takes its place: use another form",
+        ),
+        (
+            "topic: a\ndead_letters: topic:a\n",
+            "p.yaml:2:15: dead_letters: `a` is itself read, and its records would come back for ever",
+        ),
+        ("input: a\noutput: a\n", "p.yaml:2:9: output: `a` is the file of `input`"),
+        ("output: dead-letters.ndjson\n", "dead_letters: `dead-letters.ndjson` is the file of `output`"),
+        (
+            "password: a\npassword_file: b\n",
+            "p.yaml:2:16: password_file: `password_file` and `password` exclude each other, and p.yaml:1:11 sets the other: leave one out",
+        ),
+        (
+            "brokers: []\ntopic: []\nuser: ''\n",
+            "p.yaml:3:7: user: \"\" is not a name: it is empty or has control characters",
+        ),
+    ];
+    for (text, expected) in cases {
+        let mistakes = file(text).mistakes();
+        assert!(mistakes.iter().any(|mistake| mistake == expected), "{text:?}: {mistakes:#?}");
+    }
+}
+
+#[test]
+fn of_two_settings_that_exclude_each_other_the_higher_layer_wins() {
+    let given = Given {
+        file: "topic: shop\noutput: rows\n",
+        flags: &[("input", "-"), ("clickhouse_url", "http://ch:1")],
+        ..Given::default()
+    };
+    let settings = given.settings();
+    assert_eq!(settings.source, Source::Lines { path: None });
+    assert_eq!(clickhouse(&settings).url.as_str(), "http://ch:1/");
+}
+
+#[test]
+fn the_password_comes_from_the_file_of_the_highest_layer_without_its_line_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("password");
+    let path_text = path.to_str().unwrap();
+    std::fs::write(&path, " hunter2 \r\n").unwrap();
+    let given = Given {
+        variables: &[("ROWGATE_PASSWORD", "lower")],
+        flags: &[("password_file", path_text)],
+        ..Given::default()
+    };
+    assert_eq!(clickhouse(&given.settings()).password.expose(), " hunter2 ");
+    let given = Given { variables: &[("ROWGATE_PASSWORD", "hunter2")], ..file("password_file: no/such\n") };
+    assert_eq!(clickhouse(&given.settings()).password.expose(), "hunter2");
+
+    let both = [("ROWGATE_PASSWORD", "a"), ("ROWGATE_PASSWORD_FILE", path_text)];
+    let mistakes = Given { variables: &both, ..Given::default() }.mistakes();
+    assert_eq!(
+        mistakes,
+        [
+            "ROWGATE_PASSWORD_FILE: `password_file` and `password` exclude each other, and ROWGATE_PASSWORD sets the other: leave one out"
+        ]
+    );
+    assert!(file("password_file: no/such\n").mistakes()[0].contains("cannot read `no/such`"));
+}
+
+#[test]
+fn a_run_with_an_output_file_keeps_its_dead_letters_in_a_file() {
+    let settings = flags(&[("output", "rows.ndjson")]).settings();
+    assert_eq!(settings.dead_letters, DeadLetters::File("dead-letters.ndjson".into()));
+    assert!(!settings.rows_on_stdout());
+    let settings = flags(&[("output", "-"), ("dead_letters", "stop")]).settings();
+    assert_eq!(settings.dead_letters, DeadLetters::Stop);
+    assert!(settings.rows_on_stdout());
+}
+
+#[test]
+fn the_last_rows_are_shown_after_a_bounded_run_on_a_terminal() {
+    let shown =
+        |flags: &[(&str, &str)], terminal| Given { flags, terminal, ..Given::default() }.settings().show_last;
+    assert_eq!(shown(&[("for", "20s")], true), 10);
+    assert_eq!(shown(&[("input", "-")], true), 10);
+    assert_eq!(shown(&[], true), 0);
+    assert_eq!(shown(&[("for", "20s")], false), 0);
+    assert_eq!(shown(&[("for", "20s"), ("output", "-")], true), 0);
+    assert_eq!(shown(&[("show_last", "3")], false), 3);
+}
+
+#[test]
+fn what_is_odd_but_no_mistake_is_warned_of() {
+    let given = Given {
+        variables: &[("ROWGATE_TOPICS", "a")],
+        ..file("clickhouse_url: http://ch:9000\nkafka: {enable.ssl.certificate.verification: 'false'}\n")
+    };
+    let warnings = given.load().unwrap().warnings;
+    assert_eq!(warnings.len(), 3, "{warnings:?}");
+    assert!(warnings[0].ends_with("the nearest is ROWGATE_TOPIC"), "{warnings:?}");
+}
+
+#[test]
+fn what_is_shown_reads_back_as_the_same_settings_but_for_secrets() {
+    let given = Given {
+        file: "params: {note: \"a: #1\\n\", api_token: hunter2, no: 'null'}\nlimits: {time_ms: 7}\nfor: 5m\npassword: hunter2\n",
+        variables: &[
+            ("ROWGATE_KAFKA", "sasl.password=hunter2\nclient.id=shop"),
+            ("ROWGATE_TOPIC", "a,^b[.]c$"),
+        ],
+        flags: &[("print", "true"), ("table", "we ird \"t`")],
+        terminal: true,
+    };
+    let loaded = given.load().unwrap();
+    let shown = show::yaml(&loaded.resolved);
+    assert!(
+        !shown.contains("hunter2") && !show::json(&loaded.resolved).to_string().contains("hunter2"),
+        "{shown}"
+    );
+    assert!(!format!("{:?}", loaded.settings).contains("hunter2"));
+    assert!(shown.contains("# password: [redacted]"), "{shown}");
+
+    let mut expected = loaded.settings;
+    expected.params.0.retain(|(name, _)| name != "api_token");
+    match (&mut expected.source, &mut expected.sink) {
+        (Source::Kafka(kafka), Sink::ClickHouse(clickhouse)) => {
+            kafka.properties.0.retain(|(name, _)| name != "sasl.password");
+            clickhouse.password = Secret::default();
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(file(&shown).settings(), expected, "{shown}");
+}
+
+#[test]
+fn origins_are_shown_beside_the_values() {
+    let given =
+        Given { variables: &[("ROWGATE_USER", "shop")], flags: &[("for", "20s")], ..file("database: d\n") };
+    let resolved = given.load().unwrap().resolved;
+    let shown = show::yaml(&resolved);
+    for (value, origin) in [
+        ("database: d", "p.yaml:1:11"),
+        ("user: shop", "ROWGATE_USER"),
+        ("for: 20s", "--for"),
+        ("start: earliest", "default"),
+    ] {
+        let line = shown.lines().find(|line| line.starts_with(value)).unwrap();
+        assert!(line.ends_with(&format!(" # {origin}")), "{line}");
+    }
+    let json = show::json(&resolved);
+    assert_eq!(json["user"], serde_json::json!({ "value": "shop", "from": "ROWGATE_USER" }));
+    assert_eq!(json["brokers"][0]["from"], "default");
+}
+
+#[test]
+fn the_documentation_lists_every_setting_as_it_is() {
+    let text = include_str!("../../../docs/configuration.md");
+    let tables = show::documentation();
+    assert!(text.contains(&tables), "docs/configuration.md should have these tables:\n{tables}");
+}
+
+#[test]
+fn the_example_is_a_valid_configuration() {
+    let settings = file(include_str!("../../../examples/pipeline.yaml")).settings();
+    assert_eq!(settings.name, "shop");
+    assert!(!kafka(&settings).topics.is_empty());
+}

@@ -1,0 +1,293 @@
+//! From merged texts to [`Settings`]: every text is read, and what does not go together is found.
+
+use super::keys::key;
+use super::layer::{Item, Layer, Origin};
+use super::mistake::Mistakes;
+use super::values::{self, Read};
+use super::{
+    BatchLimits, Bounds, ClickHouse, DeadLetters, Kafka, Loaded, SandboxLimits, Settings, Sink, Source,
+    TopicPattern, kafka, secret,
+};
+use secret::{Named, Secret};
+
+/// Reads `merged`, the settings of all layers.
+pub fn settings(
+    merged: Layer,
+    stdout_is_terminal: bool,
+    mistakes: Mistakes,
+    warnings: Vec<String>,
+) -> Result<Loaded, Mistakes> {
+    let mut check = Check { merged, mistakes, warnings };
+    check.one_of_both("input", "topic");
+    check.one_of_both("output", "clickhouse_url");
+    check.one_of_both("password_file", "password");
+
+    let name = check.value("name", values::name).unwrap_or_default();
+    let sink = check.sink();
+    let source = check.source(&name);
+    let to_lines = matches!(sink, Some(Sink::Lines { .. }));
+    let dead_letters = check.dead_letters(to_lines, source.as_ref());
+    let bounds = Bounds {
+        for_: check.value("for", values::duration),
+        max_records: check.value("max_records", |text| values::number(text, 1, u64::MAX)),
+        until_caught_up: check.value("until_caught_up", values::switch).unwrap_or_default(),
+    };
+    let bounded = bounds.any() || matches!(source, Some(Source::Lines { .. }));
+    check.follows("show_last", if bounded && stdout_is_terminal && !to_lines { "10" } else { "0" });
+    let batch = BatchLimits {
+        rows: check.number("batch_rows", 1, 500_000),
+        bytes: check.number("batch_bytes", 1 << 10, 64 << 20),
+        linger_ms: check.number("linger_ms", 1, 60_000),
+    };
+    let limits = SandboxLimits {
+        memory_mib: check.number("limits.memory_mib", 1, 4096),
+        fuel_per_change: check
+            .value("limits.fuel_per_change", |text| values::number(text, 1, u64::MAX >> 20))
+            .unwrap_or_default(),
+        time_ms: check.number("limits.time_ms", 1, 600_000),
+    };
+    let transform = check.value("transform", values::file);
+    let params = check.named("params", |_, _| None);
+    let print = check.value("print", values::switch).unwrap_or_default();
+    let show_last = check.value("show_last", |text| values::number(text, 0, 10_000)).unwrap_or_default();
+    let dry_run = check.value("dry_run", values::switch).unwrap_or_default();
+    let log_format = check.value("log_format", values::log_format).unwrap_or_default();
+    check.files_apart(source.as_ref(), sink.as_ref(), &dead_letters);
+
+    let Check { merged: resolved, mistakes, warnings } = check;
+    // Neither is none without a mistake.
+    let (Some(source), Some(sink), []) = (source, sink, mistakes.0.as_slice()) else { return Err(mistakes) };
+    let settings = Settings {
+        name,
+        source,
+        transform,
+        params,
+        sink,
+        dead_letters,
+        bounds,
+        batch,
+        limits,
+        print,
+        show_last,
+        dry_run,
+        log_format,
+    };
+    Ok(Loaded { settings, resolved, warnings })
+}
+
+struct Check {
+    merged: Layer,
+    mistakes: Mistakes,
+    warnings: Vec<String>,
+}
+
+impl Check {
+    /// The meaning of a value; none where it is not set or makes no sense, which is noted then.
+    fn value<T>(&mut self, name: &str, read: impl Fn(&str) -> Read<T>) -> Option<T> {
+        let item = self.merged.items(name).last()?;
+        match read(&item.text) {
+            Ok(value) => Some(value),
+            Err(what) => {
+                self.mistakes.of(name, item.origin.clone(), what);
+                None
+            }
+        }
+    }
+
+    fn number(&mut self, name: &str, least: u32, most: u32) -> u32 {
+        self.value(name, |text| values::number(text, least, most)).unwrap_or_default()
+    }
+
+    /// The meanings of a list's members.
+    fn list<T>(&mut self, name: &str, read: impl Fn(&str) -> Read<T>) -> Vec<T> {
+        let mut found = Vec::new();
+        for item in self.merged.items(name) {
+            match read(&item.text) {
+                Ok(value) => found.push(value),
+                Err(what) => self.mistakes.of(name, item.origin.clone(), what),
+            }
+        }
+        found
+    }
+
+    /// A map, each of whose members may be a mistake.
+    fn named(&mut self, name: &str, mistake: impl Fn(&str, &str) -> Option<String>) -> Named {
+        let mut found: Vec<(String, String)> = Vec::new();
+        for Item { name: member, text, origin } in self.merged.items(name) {
+            let member = member.as_deref().unwrap_or_default();
+            if let Some(what) = mistake(member, text) {
+                self.mistakes.of(name, origin.clone(), what);
+            } else if found.iter().any(|(known, _)| known == member) {
+                self.mistakes.of(name, origin.clone(), format!("`{member}` is given twice"));
+            } else {
+                found.push((member.to_owned(), text.clone()));
+            }
+        }
+        Named(found)
+    }
+
+    /// Sets `name` where nobody did.
+    fn follows(&mut self, name: &str, text: &str) {
+        if let (false, Some(key)) = (self.merged.has(name), key(name)) {
+            self.merged.push(key, Item { name: None, text: text.to_owned(), origin: Origin::Default });
+        }
+    }
+
+    /// Of two settings that exclude each other the one of the higher layer stays. In the same layer both
+    /// are a mistake.
+    fn one_of_both(&mut self, one: &str, other: &str) {
+        let place = |name| self.merged.items(name).first().map(|item| item.origin.clone());
+        let (Some(here), Some(there)) = (place(one), place(other)) else { return };
+        match here.rank().cmp(&there.rank()) {
+            std::cmp::Ordering::Less => self.merged.remove(one),
+            std::cmp::Ordering::Greater => self.merged.remove(other),
+            std::cmp::Ordering::Equal => {
+                let what = format!(
+                    "`{one}` and `{other}` exclude each other, and {there} sets the other: leave one out"
+                );
+                self.mistakes.of(one, here, what);
+            }
+        }
+    }
+
+    fn forget(&mut self, names: &[&str]) {
+        names.iter().for_each(|name| self.merged.remove(name));
+    }
+
+    fn source(&mut self, name: &str) -> Option<Source> {
+        if self.merged.has("input") {
+            self.forget(&["topic", "brokers", "group", "kafka", "start"]);
+            return self.value("input", values::path).map(|path| Source::Lines { path });
+        }
+        self.follows("group", &format!("rowgate-{name}"));
+        let properties = self.named("kafka", kafka::mistake);
+        let unchecked = |(name, value): &(String, String)| {
+            name == "enable.ssl.certificate.verification" && value.eq_ignore_ascii_case("false")
+        };
+        if properties.0.iter().any(unchecked) {
+            self.warnings.push("kafka: the brokers' certificates are not verified".to_owned());
+        }
+        // All are read before the first that is missing ends it, so that no mistake hides another.
+        let brokers = self.list("brokers", values::brokers).into_iter().flatten().collect();
+        let brokers = self.some("brokers", brokers);
+        let topics = self.list("topic", values::topic);
+        let topics = self.some("topic", topics);
+        let group = self.value("group", values::foreign_name);
+        let start = self.value("start", values::start);
+        Some(Source::Kafka(Kafka {
+            brokers: brokers?,
+            topics: topics?,
+            group: group?,
+            properties,
+            start: start?,
+        }))
+    }
+
+    /// A list that must not be empty.
+    fn some<T>(&mut self, name: &str, list: Vec<T>) -> Option<Vec<T>> {
+        if list.is_empty() && self.merged.items(name).is_empty() {
+            self.mistakes.of(name, Origin::Default, "none is given");
+        }
+        (!list.is_empty()).then_some(list)
+    }
+
+    fn sink(&mut self) -> Option<Sink> {
+        if self.merged.has("output") {
+            self.forget(&[
+                "clickhouse_url",
+                "database",
+                "user",
+                "password",
+                "password_file",
+                "table",
+                "compression",
+            ]);
+            return self.value("output", values::path).map(|path| Sink::Lines { path });
+        }
+        let url = self.value("clickhouse_url", values::url);
+        if let Some(port @ (9000 | 9440)) = url.as_ref().and_then(reqwest::Url::port) {
+            self.warnings.push(format!(
+                "clickhouse_url: {port} is usually the port of the native protocol; the HTTP interface has 8123 or 8443"
+            ));
+        }
+        let password = self.password();
+        let database = self.value("database", values::foreign_name);
+        let user = self.value("user", values::foreign_name);
+        let table = self.value("table", values::foreign_name);
+        let compression = self.value("compression", values::compression);
+        Some(Sink::ClickHouse(ClickHouse {
+            url: url?,
+            database: database?,
+            user: user?,
+            password: password?,
+            table,
+            compression: compression?,
+        }))
+    }
+
+    fn password(&mut self) -> Option<Secret> {
+        if self.merged.has("password_file") {
+            return self.value("password_file", |text| {
+                let path = values::file(text)?;
+                let text = std::fs::read_to_string(&path)
+                    .map_err(|error| format!("cannot read `{}`: {error}", path.display()))?;
+                let password = text.strip_suffix('\n').unwrap_or(&text);
+                Ok(Secret::new(password.strip_suffix('\r').unwrap_or(password)))
+            });
+        }
+        self.value("password", |text| Ok(Secret::new(text))).or_else(|| Some(Secret::default()))
+    }
+
+    fn dead_letters(&mut self, to_lines: bool, source: Option<&Source>) -> DeadLetters {
+        self.follows(
+            "dead_letters",
+            if to_lines { "file:dead-letters.ndjson" } else { "table:_rowgate_dead_letters" },
+        );
+        let read = |text: &str| match values::dead_letters(text)? {
+            DeadLetters::Table(_) if to_lines => {
+                Err("a table needs ClickHouse, and `output` takes its place: use file:PATH or stop"
+                    .to_owned())
+            }
+            DeadLetters::Topic(name) => match source {
+                Some(Source::Lines { .. }) => {
+                    Err("a topic needs Kafka, and `input` takes its place: use another form".to_owned())
+                }
+                Some(Source::Kafka(Kafka { topics, .. }))
+                    if topics.contains(&TopicPattern::Name(name.clone())) =>
+                {
+                    Err(format!("`{name}` is itself read, and its records would come back for ever"))
+                }
+                _ => Ok(DeadLetters::Topic(name)),
+            },
+            chosen => Ok(chosen),
+        };
+        self.value("dead_letters", read).unwrap_or_default()
+    }
+
+    /// A file that is both read and written, or written from two sides, would destroy itself.
+    fn files_apart(&mut self, source: Option<&Source>, sink: Option<&Sink>, dead_letters: &DeadLetters) {
+        let input = match source {
+            Some(Source::Lines { path: Some(path) }) => Some(path),
+            _ => None,
+        };
+        let output = match sink {
+            Some(Sink::Lines { path: Some(path) }) => Some(path),
+            _ => None,
+        };
+        let letters = match dead_letters {
+            DeadLetters::File(path) => Some(path),
+            _ => None,
+        };
+        for (name, one, other_name, other) in [
+            ("output", output, "input", input),
+            ("dead_letters", letters, "input", input),
+            ("dead_letters", letters, "output", output),
+        ] {
+            if let (Some(one), true) = (one, one == other) {
+                let origin =
+                    self.merged.items(name).last().map_or(Origin::Default, |item| item.origin.clone());
+                self.mistakes.of(name, origin, format!("`{}` is the file of `{other_name}`", one.display()));
+            }
+        }
+    }
+}

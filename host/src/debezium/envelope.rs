@@ -1,0 +1,231 @@
+//! Finds the parts of a change event on the tape of its record.
+
+use crate::batch::Span;
+
+use super::Op;
+use super::scan::{Json, KeysId, Member, Members, Scanner};
+use super::value;
+
+/// A scanned record: the tape and the bytes that its spans are into.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// Holds the tape.
+    pub scanner: &'a Scanner,
+    /// The batch's arena.
+    pub arena: &'a [u8],
+}
+
+impl<'a> View<'a> {
+    /// The text of a span; empty where it is not UTF-8, which no scanned span is.
+    pub fn text(&self, span: Span) -> &'a str {
+        str::from_utf8(span.of(self.arena)).unwrap_or_default()
+    }
+}
+
+/// A member, and its index on the tape.
+pub type Indexed<'a> = (u32, &'a Member);
+
+/// The members of an object that an envelope has; each with its index on the tape.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Parts<'a> {
+    before: Option<Indexed<'a>>,
+    after: Option<Indexed<'a>>,
+    source: Option<Indexed<'a>>,
+    op: Option<Indexed<'a>>,
+    ts: [Option<&'a Member>; 3],
+}
+
+/// What the `source` block says of a change: the values of its members as they stand, empty where absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Source {
+    /// `connector`, `db`, `schema`, `table` (or `collection`).
+    pub names: [Span; 4],
+    /// When the change was committed, microseconds since 1970 in UTC.
+    pub committed_at_us: Option<i64>,
+    /// The whole block.
+    pub span: Span,
+}
+
+impl<'a> Parts<'a> {
+    /// Looks through the members of one object.
+    pub fn find(view: View<'a>, members: Members<'a>) -> Self {
+        let mut parts = Parts::default();
+        for (index, member) in members {
+            match member.name(view.arena).as_ref() {
+                b"before" => parts.before = Some((index, member)),
+                b"after" => parts.after = Some((index, member)),
+                b"source" => parts.source = Some((index, member)),
+                b"op" => parts.op = Some((index, member)),
+                b"ts_us" => parts.ts[0] = Some(member),
+                b"ts_ns" => parts.ts[1] = Some(member),
+                b"ts_ms" => parts.ts[2] = Some(member),
+                _ => {}
+            }
+        }
+        parts
+    }
+
+    /// Whether these are an envelope: text `op`, object `source`.
+    pub fn is_envelope(&self) -> bool {
+        matches!(self.op, Some((_, op)) if op.json == Json::Text)
+            && matches!(self.source, Some((_, source)) if source.json == Json::Object)
+    }
+
+    /// Whether one of `op` and `source` is there.
+    pub fn resembles_envelope(&self) -> bool {
+        self.op.is_some() || self.source.is_some()
+    }
+
+    /// What happened. Debezium's own look-up ignores case.
+    pub fn op(&self, view: View<'a>) -> Result<Op, String> {
+        let text = self.op.map_or("", |(_, op)| view.text(op.value));
+        match text.as_bytes() {
+            [b'"', op, b'"'] => match op.to_ascii_lowercase() {
+                b'c' => Ok(Op::Create),
+                b'u' => Ok(Op::Update),
+                b'd' => Ok(Op::Delete),
+                b'r' => Ok(Op::Read),
+                b't' => Ok(Op::Truncate),
+                b'm' => Ok(Op::Message),
+                _ => Err(unknown_op(text)),
+            },
+            _ => Err(unknown_op(text)),
+        }
+    }
+
+    /// The row before the change, as an index on the tape.
+    pub fn before(&self) -> Result<Option<u32>, String> {
+        row("before", self.before)
+    }
+
+    /// The row after the change, as an index on the tape.
+    pub fn after(&self) -> Result<Option<u32>, String> {
+        row("after", self.after)
+    }
+
+    /// When the connector read the change, microseconds since 1970 in UTC.
+    pub fn captured_at_us(&self, view: View<'a>) -> Result<Option<i64>, String> {
+        time_us(view, self.ts)
+    }
+
+    /// The `source` block; `layout` is that of an earlier record, and becomes this one's.
+    pub fn source(&self, view: View<'a>, layout: &mut Layout) -> Result<Source, String> {
+        let Some((index, block)) = self.source else { return Err("the event has no `source`".into()) };
+        layout.fit(view, index);
+        let mut source = Source { names: [Span::default(); 4], committed_at_us: None, span: block.value };
+        let mut ts = [None; 3];
+        for ((_, member), role) in view.scanner.members_of(index).zip(&layout.roles) {
+            match *role {
+                Role::None => {}
+                Role::Name(name) => source.names[name] = member.value,
+                Role::Collection if source.names[3].is_empty() => source.names[3] = member.value,
+                Role::Collection => {}
+                Role::Time(unit) => ts[unit] = Some(member),
+            }
+        }
+        source.committed_at_us = time_us(view, ts).map_err(|reason| format!("in `source`, {reason}"))?;
+        Ok(source)
+    }
+}
+
+/// Which member of a `source` block is what. Nearly all records of a topic have the same.
+#[derive(Debug, Default)]
+pub struct Layout {
+    keys: Option<KeysId>,
+    roles: Vec<Role>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Role {
+    None,
+    /// An index into [`Source::names`].
+    Name(usize),
+    /// Stands for the table's name where there is none.
+    Collection,
+    /// In microseconds, nanoseconds, milliseconds.
+    Time(usize),
+}
+
+impl Layout {
+    fn fit(&mut self, view: View<'_>, source: u32) {
+        let keys = view.scanner.keys_of(source);
+        if keys.is_some() && keys == self.keys {
+            return;
+        }
+        let role = |(_, member): (u32, &Member)| match member.name(view.arena).as_ref() {
+            b"connector" => Role::Name(0),
+            b"db" => Role::Name(1),
+            b"schema" => Role::Name(2),
+            b"table" => Role::Name(3),
+            b"collection" => Role::Collection,
+            b"ts_us" => Role::Time(0),
+            b"ts_ns" => Role::Time(1),
+            b"ts_ms" => Role::Time(2),
+            _ => Role::None,
+        };
+        self.roles.clear();
+        self.roles.extend(view.scanner.members_of(source).map(role));
+        self.keys = keys;
+    }
+}
+
+fn unknown_op(text: &str) -> String {
+    let shown: String = text.chars().take(20).collect();
+    format!("unknown op {shown}: expected one of c, u, d, r, t, m")
+}
+
+fn row(name: &str, member: Option<(u32, &Member)>) -> Result<Option<u32>, String> {
+    match member {
+        Some((index, member)) => match member.json {
+            Json::Object => Ok(Some(index)),
+            Json::Null => Ok(None),
+            Json::Text => {
+                Err(format!("`{name}` is text: documents of the mongodb connector are not supported yet"))
+            }
+            _ => Err(format!("`{name}` is neither an object nor null")),
+        },
+        None => Ok(None),
+    }
+}
+
+/// The time of the members `ts_us`, `ts_ns`, `ts_ms`, the first of them that is there, in microseconds. Of
+/// nanoseconds the fraction is dropped, towards the past.
+fn time_us(view: View<'_>, [us, ns, ms]: [Option<&Member>; 3]) -> Result<Option<i64>, String> {
+    if let Some(us) = integer(view, "ts_us", us)? {
+        return Ok(Some(us));
+    }
+    if let Some(ns) = integer(view, "ts_ns", ns)? {
+        return Ok(Some(ns.div_euclid(1_000)));
+    }
+    match integer(view, "ts_ms", ms)? {
+        Some(ms) => ms.checked_mul(1_000).map(Some).ok_or_else(|| "`ts_ms` is out of range".into()),
+        None => Ok(None),
+    }
+}
+
+/// An integer, which Debezium's own examples also show in quotes.
+fn integer(view: View<'_>, name: &str, member: Option<&Member>) -> Result<Option<i64>, String> {
+    let Some(member) = member else { return Ok(None) };
+    if member.json == Json::Null {
+        return Ok(None);
+    }
+    let json = member.value.of(view.arena);
+    if let Some(number) = value::plain_int(json) {
+        return Ok(Some(number));
+    }
+    let text = view.text(member.value).trim_matches('"');
+    text.parse().map(Some).map_err(|_| format!("`{name}` is not a 64-bit integer"))
+}
+
+/// The members `schema` and `payload` of an object that has just these two, where `schema` can be one.
+pub fn wrapper<'a>(view: View<'a>) -> Option<(Indexed<'a>, Indexed<'a>)> {
+    let (mut schema, mut payload) = (None, None);
+    for (index, member) in view.scanner.members() {
+        match member.name(view.arena).as_ref() {
+            b"schema" if matches!(member.json, Json::Object | Json::Null) => schema = Some((index, member)),
+            b"payload" => payload = Some((index, member)),
+            _ => return None,
+        }
+    }
+    Some((schema?, payload?))
+}

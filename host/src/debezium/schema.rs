@@ -1,0 +1,235 @@
+//! The schema that Kafka Connect's JSON converter puts into each record, read once for each of its texts.
+
+use rustc_hash::FxHashSet;
+use serde_json::Value as Tree;
+
+use super::shape::Wire;
+
+/// What a value's schema says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValueSchema {
+    /// The name of the whole, such as `shop.public.orders.Envelope`; empty without one.
+    pub name: String,
+    /// The columns of `after`, or of `before` where there is no `after`; none for what is no envelope.
+    pub columns: Vec<ColumnSchema>,
+}
+
+/// What a schema says about one column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColumnSchema {
+    /// The column's name.
+    pub name: String,
+    /// How its values are written.
+    pub wire: Wire,
+    /// Whether it may be null.
+    pub nullable: bool,
+    /// The logical type's name; empty without one.
+    pub semantic: String,
+}
+
+/// Reads the text of a value's schema. An error names the column that it cannot make sense of.
+pub fn parse(text: &str) -> Result<ValueSchema, String> {
+    let tree: Tree = serde_json::from_str(text).map_err(|error| format!("the schema is no json: {error}"))?;
+    let row = field(&tree, "after").or_else(|| field(&tree, "before"));
+    let columns: Vec<ColumnSchema> = match row {
+        Some(row) => fields(row).iter().map(column).collect::<Result<_, _>>()?,
+        None => Vec::new(),
+    };
+    let mut names = FxHashSet::default();
+    if let Some(twice) = columns.iter().find(|column| !names.insert(column.name.as_str())) {
+        return Err(format!("the schema has two columns `{}`", twice.name));
+    }
+    Ok(ValueSchema { name: text_of(&tree, "name").to_owned(), columns })
+}
+
+fn fields(schema: &Tree) -> &[Tree] {
+    schema.get("fields").and_then(Tree::as_array).map_or(&[], Vec::as_slice)
+}
+
+fn field<'t>(schema: &'t Tree, name: &str) -> Option<&'t Tree> {
+    fields(schema).iter().find(|field| text_of(field, "field") == name)
+}
+
+fn text_of<'t>(schema: &'t Tree, member: &str) -> &'t str {
+    schema.get(member).and_then(Tree::as_str).unwrap_or_default()
+}
+
+fn column(schema: &Tree) -> Result<ColumnSchema, String> {
+    let Some(name) = schema.get("field").and_then(Tree::as_str) else {
+        return Err("the schema has a column without a name".into());
+    };
+    Ok(ColumnSchema {
+        name: name.to_owned(),
+        wire: wire(schema).map_err(|what| format!("the schema of column `{name}` {what}"))?,
+        nullable: schema.get("optional").and_then(Tree::as_bool).unwrap_or(false),
+        semantic: text_of(schema, "name").to_owned(),
+    })
+}
+
+/// How the values of a schema are written: by its logical name where that is known on its base type, else
+/// by the base type alone.
+fn wire(schema: &Tree) -> Result<Wire, String> {
+    let base = text_of(schema, "type");
+    if let Some(wire) = logical(text_of(schema, "name"), base, schema)? {
+        return Ok(wire);
+    }
+    Ok(match base {
+        "boolean" => Wire::Bool,
+        "int8" => Wire::Int(8),
+        "int16" => Wire::Int(16),
+        "int32" => Wire::Int(32),
+        "int64" => Wire::Int(64),
+        "float" | "float32" => Wire::Float32,
+        "double" | "float64" => Wire::Float64,
+        "string" => Wire::Text,
+        "bytes" => Wire::Bytes,
+        "struct" => Wire::Json,
+        "array" => Wire::Array(Box::new(wire(part(schema, "items")?)?)),
+        "map" if text_of(part(schema, "keys")?, "type") == "string" => {
+            Wire::Map(Box::new(wire(part(schema, "values")?)?))
+        }
+        // With other keys it stands as an array of pairs.
+        "map" => Wire::Json,
+        _ => return Err(format!("has the unknown type `{base}`")),
+    })
+}
+
+fn part<'t>(schema: &'t Tree, member: &str) -> Result<&'t Tree, String> {
+    schema.get(member).ok_or_else(|| format!("lacks `{member}`"))
+}
+
+fn logical(name: &str, base: &str, schema: &Tree) -> Result<Option<Wire>, String> {
+    Ok(Some(match (name, base) {
+        ("org.apache.kafka.connect.data.Decimal", "bytes") => Wire::Decimal {
+            scale: parameter(schema, "scale")?.ok_or("lacks its scale")?,
+            precision: parameter(schema, "connect.decimal.precision")?,
+        },
+        ("io.debezium.data.VariableScaleDecimal", "struct") => Wire::VariableDecimal,
+        ("io.debezium.data.Bits", "bytes") => Wire::Bits(parameter(schema, "length")?),
+        ("io.debezium.data.Uuid", "string") => Wire::Uuid,
+        ("io.debezium.data.Json", "string") => Wire::JsonText,
+        ("io.debezium.time.Date" | "org.apache.kafka.connect.data.Date", "int32") => Wire::Date,
+        ("io.debezium.time.IsoDate", "string") => Wire::IsoDate,
+        ("io.debezium.time.Time" | "org.apache.kafka.connect.data.Time", "int32" | "int64") => {
+            Wire::TimeMillis
+        }
+        ("io.debezium.time.MicroTime", "int64") => Wire::TimeMicros,
+        ("io.debezium.time.NanoTime", "int64") => Wire::TimeNanos,
+        ("io.debezium.time.Timestamp" | "org.apache.kafka.connect.data.Timestamp", "int64") => {
+            Wire::TimestampMillis
+        }
+        ("io.debezium.time.MicroTimestamp", "int64") => Wire::TimestampMicros,
+        ("io.debezium.time.NanoTimestamp", "int64") => Wire::TimestampNanos,
+        ("io.debezium.time.ZonedTimestamp" | "io.debezium.time.IsoTimestamp", "string") => Wire::TimestampIso,
+        _ => return Ok(None),
+    }))
+}
+
+fn parameter<T: std::str::FromStr>(schema: &Tree, name: &str) -> Result<Option<T>, String> {
+    let Some(text) = schema.get("parameters").and_then(|parameters| parameters.get(name)?.as_str()) else {
+        return Ok(None);
+    };
+    text.parse()
+        .map(Some)
+        .map_err(|_| format!("has the parameter {name} = `{text}`, which is no fitting number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wire_of(schema: &str) -> Result<Wire, String> {
+        wire(&serde_json::from_str(schema).unwrap())
+    }
+
+    #[test]
+    fn a_known_logical_type_on_its_base_has_its_own_wire() {
+        for (name, base, expected) in [
+            ("io.debezium.data.VariableScaleDecimal", "struct", Wire::VariableDecimal),
+            ("io.debezium.data.Uuid", "string", Wire::Uuid),
+            ("io.debezium.data.Json", "string", Wire::JsonText),
+            ("io.debezium.data.Bits", "bytes", Wire::Bits(None)),
+            ("io.debezium.time.Date", "int32", Wire::Date),
+            ("org.apache.kafka.connect.data.Date", "int32", Wire::Date),
+            ("io.debezium.time.IsoDate", "string", Wire::IsoDate),
+            ("io.debezium.time.Time", "int32", Wire::TimeMillis),
+            ("org.apache.kafka.connect.data.Time", "int32", Wire::TimeMillis),
+            ("io.debezium.time.MicroTime", "int64", Wire::TimeMicros),
+            ("io.debezium.time.NanoTime", "int64", Wire::TimeNanos),
+            ("io.debezium.time.Timestamp", "int64", Wire::TimestampMillis),
+            ("org.apache.kafka.connect.data.Timestamp", "int64", Wire::TimestampMillis),
+            ("io.debezium.time.MicroTimestamp", "int64", Wire::TimestampMicros),
+            ("io.debezium.time.NanoTimestamp", "int64", Wire::TimestampNanos),
+            ("io.debezium.time.ZonedTimestamp", "string", Wire::TimestampIso),
+            ("io.debezium.time.IsoTimestamp", "string", Wire::TimestampIso),
+        ] {
+            assert_eq!(wire_of(&format!(r#"{{"type":"{base}","name":"{name}"}}"#)), Ok(expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn any_other_logical_type_is_written_as_its_base() {
+        for (name, base, expected) in [
+            ("io.debezium.time.Year", "int32", Wire::Int(32)),
+            ("io.debezium.data.Enum", "string", Wire::Text),
+            ("io.debezium.data.EnumSet", "string", Wire::Text),
+            ("io.debezium.data.Xml", "string", Wire::Text),
+            ("io.debezium.data.Ltree", "string", Wire::Text),
+            ("io.debezium.data.Tsvector", "string", Wire::Text),
+            ("io.debezium.time.Interval", "string", Wire::Text),
+            ("io.debezium.time.ZonedTime", "string", Wire::Text),
+            ("io.debezium.time.IsoTime", "string", Wire::Text),
+            ("io.debezium.time.MicroDuration", "int64", Wire::Int(64)),
+            ("io.debezium.time.NanoDuration", "double", Wire::Float64),
+            ("io.debezium.data.geometry.Point", "struct", Wire::Json),
+            ("io.debezium.data.SparseDoubleVector", "struct", Wire::Json),
+            ("io.debezium.time.Date", "string", Wire::Text),
+            ("com.example.Unheard", "float", Wire::Float32),
+            ("", "int8", Wire::Int(8)),
+            ("", "int16", Wire::Int(16)),
+            ("", "boolean", Wire::Bool),
+            ("", "bytes", Wire::Bytes),
+        ] {
+            assert_eq!(wire_of(&format!(r#"{{"type":"{base}","name":"{name}"}}"#)), Ok(expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn arrays_maps_and_decimals_say_what_is_in_them() {
+        let decimal =
+            r#"{"type":"bytes","name":"org.apache.kafka.connect.data.Decimal","parameters":{"scale":"-2"}}"#;
+        let scaled = Wire::Decimal { scale: -2, precision: None };
+        assert_eq!(wire_of(decimal), Ok(scaled.clone()));
+        let array = format!(r#"{{"type":"array","items":{decimal}}}"#);
+        assert_eq!(wire_of(&array), Ok(Wire::Array(Box::new(scaled.clone()))));
+        let map = format!(r#"{{"type":"map","keys":{{"type":"string"}},"values":{decimal}}}"#);
+        assert_eq!(wire_of(&map), Ok(Wire::Map(Box::new(scaled))));
+        let pairs = format!(r#"{{"type":"map","keys":{{"type":"int32"}},"values":{decimal}}}"#);
+        assert_eq!(wire_of(&pairs), Ok(Wire::Json));
+        let vector = r#"{"type":"array","name":"io.debezium.data.FloatVector","items":{"type":"float"}}"#;
+        assert_eq!(wire_of(vector), Ok(Wire::Array(Box::new(Wire::Float32))));
+    }
+
+    #[test]
+    fn a_schema_that_makes_no_sense_names_its_column() {
+        let error = parse(r#"{"fields":[{"field":"after","fields":[{"field":"x","type":"int128"}]}]}"#);
+        assert_eq!(error.unwrap_err(), "the schema of column `x` has the unknown type `int128`");
+        let decimal = r#"{"type":"bytes","name":"org.apache.kafka.connect.data.Decimal"}"#;
+        assert_eq!(wire_of(decimal).unwrap_err(), "lacks its scale");
+        assert_eq!(wire_of(r#"{"type":"array"}"#).unwrap_err(), "lacks `items`");
+        let twice = r#"{"field":"x","type":"int8"},{"field":"x","type":"int8"}"#;
+        let error = parse(&format!(r#"{{"fields":[{{"field":"after","fields":[{twice}]}}]}}"#));
+        assert_eq!(error.unwrap_err(), "the schema has two columns `x`");
+    }
+
+    #[test]
+    fn without_after_the_columns_are_those_of_before() {
+        let text = r#"{"type":"struct","name":"e.Envelope","fields":[{"field":"before","type":"struct",
+            "fields":[{"field":"id","type":"int32","optional":false},{"field":"t","type":"string","optional":true}]}]}"#;
+        let schema = parse(text).unwrap();
+        assert_eq!(schema.name, "e.Envelope");
+        let columns: Vec<_> =
+            schema.columns.iter().map(|column| (column.name.as_str(), column.nullable)).collect();
+        assert_eq!(columns, [("id", false), ("t", true)]);
+    }
+}

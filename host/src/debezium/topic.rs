@@ -1,0 +1,432 @@
+//! What a decoder remembers of one topic, and with it the way from a row on the tape to a shape and cells.
+//!
+//! Nearly every row has the columns of the row before it: its keys are compared with those as raw bytes,
+//! one after the other, and no name is looked up.
+
+use std::sync::Arc;
+
+use crate::batch::Span;
+
+use super::envelope::{Layout, Source, View};
+use super::scan::{Json, KeysId, Member, unescape};
+use super::schema::{self, ValueSchema};
+use super::shape::{Field, Guess, Shape, Shapes, TableName, Wire};
+use super::value::is_unavailable;
+use super::walk;
+
+/// Schemas, tables, and shapes of a table that are looked through for each record; more than these are
+/// possible, and only slower.
+const REMEMBERED: usize = 64;
+
+/// What is remembered of one topic.
+#[derive(Debug, Default)]
+pub struct Topic {
+    /// Whether values stand in the converter's wrapper of `schema` and `payload`; settled by the first
+    /// record, and asked where a record leaves it open.
+    pub wrapped: Option<bool>,
+    /// Schemas of values, the last used first.
+    pub schemas: Vec<KnownSchema>,
+    /// Texts of schemas of keys, the last used first.
+    pub key_schemas: Vec<Box<[u8]>>,
+    /// Of the last record's `source`.
+    pub source: Layout,
+    tables: Vec<KnownTable>,
+    schemas_made: u32,
+}
+
+/// A schema's text and what it says.
+#[derive(Debug)]
+pub struct KnownSchema {
+    text: Box<[u8]>,
+    /// Unique within the topic.
+    serial: u32,
+    /// What it says, or what is wrong with it.
+    pub parsed: Result<Arc<ValueSchema>, String>,
+}
+
+impl AsRef<[u8]> for KnownSchema {
+    fn as_ref(&self) -> &[u8] {
+        &self.text
+    }
+}
+
+#[derive(Debug)]
+struct KnownTable {
+    /// The names' JSON in `source`, as [`Source::names`] gives it.
+    raw: [Box<[u8]>; 4],
+    name: TableName,
+    /// The last used first.
+    shapes: Vec<KnownShape>,
+}
+
+/// A shape, and how the records look that have it.
+#[derive(Debug)]
+struct KnownShape {
+    shape: Arc<Shape>,
+    /// The serial of the records' schema.
+    schema: Option<u32>,
+    /// The members of the row, as they are written.
+    names: Vec<Box<[u8]>>,
+    /// The keys of the last rows before and after a change that had all of these names.
+    same: [Option<KeysId>; 2],
+    /// The members of the records' key, as they are written.
+    key: Vec<Box<[u8]>>,
+}
+
+/// What a record brings for finding its shape.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows<'a> {
+    /// The record's value.
+    pub view: View<'a>,
+    /// Its `source` block.
+    pub source: Source,
+    /// The row before the change, an index on the tape.
+    pub before: Option<u32>,
+    /// The row after the change, an index on the tape.
+    pub after: Option<u32>,
+    /// The names of the key's members, as they are written.
+    pub key: &'a [Span],
+}
+
+impl Rows<'_> {
+    /// The row that gives the shape where there is no schema.
+    fn primary(&self) -> Option<u32> {
+        self.after.or(self.before)
+    }
+}
+
+/// A change's shape, and the first cells of its rows.
+#[derive(Debug, Clone, Copy)]
+pub struct Shaped {
+    /// The shape's id.
+    pub shape: u32,
+    /// First cell of the row before.
+    pub before: Option<u32>,
+    /// First cell of the row after.
+    pub after: Option<u32>,
+}
+
+impl Topic {
+    /// Brings the schema at `text` to the front of [`Topic::schemas`]; `known` is its index there where the
+    /// scanner recognised it.
+    pub fn use_schema(&mut self, text: &str, known: Option<usize>) {
+        let known = known.or_else(|| self.schemas.iter().position(|schema| *schema.text == *text.as_bytes()));
+        match known {
+            Some(0) => {}
+            Some(index) if index < self.schemas.len() => self.schemas[..=index].rotate_right(1),
+            _ => {
+                let serial = self.schemas_made;
+                self.schemas_made += 1;
+                self.schemas.truncate(REMEMBERED - 1);
+                let parsed = schema::parse(text).map(Arc::new);
+                self.schemas.insert(0, KnownSchema { text: text.as_bytes().into(), serial, parsed });
+            }
+        }
+    }
+
+    /// Remembers the text of a key's schema.
+    pub fn use_key_schema(&mut self, text: &[u8], known: Option<usize>) {
+        if known.is_none() {
+            self.key_schemas.truncate(REMEMBERED - 1);
+            self.key_schemas.insert(0, text.into());
+        }
+    }
+
+    /// The shape of a change that has no rows: its table without fields.
+    pub fn rowless(
+        &mut self,
+        topic: &Arc<str>,
+        view: View<'_>,
+        source: &Source,
+        typed: bool,
+        shapes: &mut Shapes,
+    ) -> Result<u32, String> {
+        let table = self.table(view, source)?;
+        Ok(shapes.intern(topic, &table.name, typed, Vec::new())?.id)
+    }
+
+    /// Finds or makes the shape of a change with rows, and appends the cells of its rows. `typed`: the first
+    /// of [`Topic::schemas`] is the record's.
+    pub fn shape(
+        &mut self,
+        topic: &Arc<str>,
+        rows: &Rows<'_>,
+        typed: bool,
+        shapes: &mut Shapes,
+        cells: &mut Vec<Span>,
+    ) -> Result<Shaped, String> {
+        let schema = match self.schemas.first() {
+            Some(known) if typed => {
+                Some((known.serial, Arc::clone(known.parsed.as_ref().map_err(String::clone)?)))
+            }
+            _ => None,
+        };
+        let table = self.table(rows.view, &rows.source)?;
+        let serial = schema.as_ref().map(|(serial, _)| *serial);
+        if let Some(shaped) = table.known_shape(rows, serial, cells) {
+            return Ok(shaped);
+        }
+        let fields = match &schema {
+            Some((_, schema)) => typed_fields(rows, schema),
+            None => match table.known_superset(rows, cells) {
+                Some(shaped) => return Ok(shaped),
+                None => table.guessed_fields(rows),
+            },
+        };
+        let shape = shapes.intern(topic, &table.name, typed, fields)?;
+        let before = rows.before.map(|row| fill_by_name(rows.view, row, &shape, cells)).transpose()?;
+        let after = rows.after.map(|row| fill_by_name(rows.view, row, &shape, cells)).transpose()?;
+        let id = shape.id;
+        table.remember(rows, shape, serial);
+        Ok(Shaped { shape: id, before, after })
+    }
+
+    /// The table that `source` names, brought to the front.
+    fn table(&mut self, view: View<'_>, source: &Source) -> Result<&mut KnownTable, String> {
+        let raw = source.names.map(|span| span.of(view.arena));
+        let same = |table: &KnownTable| table.raw.iter().zip(raw).all(|(known, raw)| **known == *raw);
+        match self.tables.iter().position(same) {
+            Some(0) => {}
+            Some(index) => self.tables[..=index].rotate_right(1),
+            None => {
+                let [connector, database, schema, table] = source.names.map(|span| name(view.text(span)));
+                let name =
+                    TableName { connector: connector?, database: database?, schema: schema?, table: table? };
+                self.tables.truncate(REMEMBERED - 1);
+                self.tables.insert(0, KnownTable { raw: raw.map(Into::into), name, shapes: Vec::new() });
+            }
+        }
+        self.tables.first_mut().ok_or_else(|| "no table is remembered".into())
+    }
+}
+
+/// A name in `source`; absent and null are no name.
+fn name(json: &str) -> Result<String, String> {
+    match walk::inside(json) {
+        Some(raw) => Ok(unescape(raw).into_owned()),
+        None if json.is_empty() || json == "null" => Ok(String::new()),
+        None => Err("`source` names its table with something other than text".into()),
+    }
+}
+
+impl KnownTable {
+    fn known_shape(&mut self, rows: &Rows<'_>, schema: Option<u32>, cells: &mut Vec<Span>) -> Option<Shaped> {
+        for index in 0..self.shapes.len() {
+            let known = &mut self.shapes[index];
+            if known.schema != schema || !same_names(&known.key, rows.view.arena, rows.key) {
+                continue;
+            }
+            let start = cells.len();
+            if let Some(shaped) = known.fill(rows, cells) {
+                self.shapes[..=index].rotate_right(1);
+                return Some(shaped);
+            }
+            cells.truncate(start);
+        }
+        None
+    }
+
+    /// A shape that has all columns of a deleted row, and more: some connectors send no more than the key.
+    fn known_superset(&mut self, rows: &Rows<'_>, cells: &mut Vec<Span>) -> Option<Shaped> {
+        let (None, Some(row)) = (rows.after, rows.before) else { return None };
+        let fits = |known: &&KnownShape| {
+            known.schema.is_none()
+                && same_names(&known.key, rows.view.arena, rows.key)
+                && fits_by_name(rows.view, row, &known.shape)
+        };
+        let shape = &self.shapes.iter().find(fits)?.shape;
+        let before = fill_by_name(rows.view, row, shape, cells).ok()?;
+        Some(Shaped { shape: shape.id, before: Some(before), after: None })
+    }
+
+    /// Fields for a row without a schema, by what its values look like, or else what they looked like in the
+    /// last row with the same columns.
+    fn guessed_fields(&self, rows: &Rows<'_>) -> Vec<Field> {
+        let key = key_names(rows);
+        let mut fields: Vec<Field> = Vec::new();
+        for row in rows.after.into_iter().chain(rows.before) {
+            let others = fields.len();
+            for (at, (_, member)) in rows.view.scanner.members_of(row).enumerate() {
+                let name = member_name(rows.view, member);
+                let guess = guess(rows.view, member);
+                // The keys of one object differ, so only the other row can have had this one.
+                match position(fields.get(..others).unwrap_or_default(), at, &name)
+                    .and_then(|at| fields.get_mut(at))
+                {
+                    Some(Field { wire: Wire::Guess(known), .. }) => *known = known.join(guess),
+                    Some(_) => {}
+                    None => {
+                        let key = key.contains(&name);
+                        let wire = Wire::Guess(guess);
+                        fields.push(Field { name, wire, nullable: !key, key, semantic: String::new() });
+                    }
+                }
+            }
+        }
+        if let Some(earlier) = self.shapes.iter().find(|known| known.is_earlier(&fields)) {
+            for (field, earlier) in fields.iter_mut().zip(&earlier.shape.fields) {
+                if field.wire == Wire::Guess(Guess::Unknown) {
+                    field.wire = earlier.wire.clone();
+                }
+            }
+        }
+        fields
+    }
+
+    fn remember(&mut self, rows: &Rows<'_>, shape: Arc<Shape>, schema: Option<u32>) {
+        // A shape that knew less of the same columns is never needed again.
+        self.shapes.retain(|known| {
+            !(schema.is_none() && known.is_earlier(&shape.fields) && known.knew_less(&shape))
+        });
+        let arena = rows.view.arena;
+        let row = rows.primary().map(|row| rows.view.scanner.members_of(row));
+        let mut names = Vec::with_capacity(shape.fields.len());
+        for ((_, member), field) in row.into_iter().flatten().zip(&shape.fields) {
+            if member_name(rows.view, member) == field.name {
+                names.push(member.key.of(arena).into());
+            }
+        }
+        let key = rows.key.iter().map(|span| span.of(arena).into()).collect();
+        self.shapes.truncate(REMEMBERED - 1);
+        self.shapes.insert(0, KnownShape { shape, schema, names, same: [None; 2], key });
+    }
+}
+
+impl KnownShape {
+    /// Whether a shape without schema has the same columns, whatever they look like.
+    fn is_earlier(&self, fields: &[Field]) -> bool {
+        self.schema.is_none()
+            && self.shape.fields.len() == fields.len()
+            && self.shape.fields.iter().zip(fields).all(|(a, b)| a.name == b.name && a.key == b.key)
+    }
+
+    fn knew_less(&self, shape: &Shape) -> bool {
+        let pairs = self.shape.fields.iter().zip(&shape.fields);
+        pairs.into_iter().all(|(a, b)| a.wire == b.wire || a.wire == Wire::Guess(Guess::Unknown))
+    }
+
+    fn fill(&mut self, rows: &Rows<'_>, cells: &mut Vec<Span>) -> Option<Shaped> {
+        let mut first = |which: usize, row: Option<u32>| match row {
+            Some(row) => {
+                let primary = rows.primary() == Some(row);
+                self.fill_row(rows.view, (which, row), primary, cells).map(Some)
+            }
+            None => Some(None),
+        };
+        let (before, after) = (first(0, rows.before)?, first(1, rows.after)?);
+        Some(Shaped { shape: self.shape.id, before, after })
+    }
+
+    /// Appends a row's cells; what it appended where it is none of this shape is the caller's to remove.
+    ///
+    /// Without a schema the row that gives the shape, the `primary` one, must have all its columns in their
+    /// order; the other may lack some.
+    fn fill_row(
+        &mut self,
+        view: View<'_>,
+        (which, row): (usize, u32),
+        primary: bool,
+        cells: &mut Vec<Span>,
+    ) -> Option<u32> {
+        let start = cells.len();
+        let keys = view.scanner.keys_of(row);
+        let same = keys.is_some() && keys == self.same[which];
+        if self.fill_in_order(view, row, same, cells) {
+            self.same[which] = keys;
+            return Some(start as u32);
+        }
+        cells.truncate(start);
+        if self.shape.typed || (!primary && fits_by_name(view, row, &self.shape)) {
+            return fill_by_name(view, row, &self.shape, cells).ok();
+        }
+        None
+    }
+
+    /// `same`: the row is known to have these names.
+    fn fill_in_order(&self, view: View<'_>, row: u32, same: bool, cells: &mut Vec<Span>) -> bool {
+        let mut members = view.scanner.members_of(row);
+        for (name, field) in self.names.iter().zip(&self.shape.fields) {
+            match members.next() {
+                Some((_, member))
+                    if (same || member.key.of(view.arena) == &**name) && fits(view, member, &field.wire) =>
+                {
+                    cells.push(member.value);
+                }
+                _ => return false,
+            }
+        }
+        // Fewer names than fields: the columns of the shape did not stand in its order.
+        members.next().is_none() && self.names.len() == self.shape.fields.len()
+    }
+}
+
+fn same_names(known: &[Box<[u8]>], arena: &[u8], names: &[Span]) -> bool {
+    known.len() == names.len() && known.iter().zip(names).all(|(known, name)| name.of(arena) == &**known)
+}
+
+/// Where a field stands, looked for from `near` on: rows mostly have their columns in the same order.
+fn position(fields: &[Field], near: usize, name: &str) -> Option<usize> {
+    let near = near.min(fields.len());
+    let (earlier, later) = fields.split_at(near);
+    let found = later.iter().position(|field| field.name == name).map(|at| at + near);
+    found.or_else(|| earlier.iter().position(|field| field.name == name))
+}
+
+fn member_name(view: View<'_>, member: &Member) -> String {
+    unescape(view.text(member.key)).into_owned()
+}
+
+fn key_names(rows: &Rows<'_>) -> Vec<String> {
+    rows.key.iter().map(|span| unescape(rows.view.text(*span)).into_owned()).collect()
+}
+
+/// What a value looks like; the placeholder of one that was not sent looks like nothing.
+fn guess(view: View<'_>, member: &Member) -> Guess {
+    if member.json == Json::Text && is_unavailable(view.text(member.value)) {
+        return Guess::Unknown;
+    }
+    Guess::from(member.json)
+}
+
+#[inline(always)]
+fn fits(view: View<'_>, member: &Member, wire: &Wire) -> bool {
+    match wire {
+        Wire::Guess(known) => {
+            Guess::from(member.json) == *known
+                || member.json == Json::Null
+                || guess(view, member) == Guess::Unknown
+        }
+        _ => true,
+    }
+}
+
+fn fits_by_name(view: View<'_>, row: u32, shape: &Shape) -> bool {
+    view.scanner.members_of(row).enumerate().all(|(at, (_, member))| {
+        let found = position(&shape.fields, at, &member_name(view, member));
+        found.and_then(|at| shape.fields.get(at)).is_some_and(|field| fits(view, member, &field.wire))
+    })
+}
+
+/// Appends a row's cells in the order of the shape; a column that the row lacks is unavailable.
+fn fill_by_name(view: View<'_>, row: u32, shape: &Shape, cells: &mut Vec<Span>) -> Result<u32, String> {
+    let start = cells.len();
+    cells.resize(start + shape.fields.len(), Span::default());
+    for (at, (_, member)) in view.scanner.members_of(row).enumerate() {
+        let name = member_name(view, member);
+        let cell = position(&shape.fields, at, &name).and_then(|index| cells.get_mut(start + index));
+        *cell.ok_or_else(|| format!("a row has the column `{name}`, which its schema lacks"))? = member.value;
+    }
+    Ok(start as u32)
+}
+
+fn typed_fields(rows: &Rows<'_>, schema: &ValueSchema) -> Vec<Field> {
+    let key = key_names(rows);
+    let field = |column: &schema::ColumnSchema| Field {
+        name: column.name.clone(),
+        wire: column.wire.clone(),
+        nullable: column.nullable,
+        key: key.contains(&column.name),
+        semantic: column.semantic.clone(),
+    };
+    schema.columns.iter().map(field).collect()
+}

@@ -1,0 +1,308 @@
+//! Seal, insert, dead letters, commit: what makes each row land once.
+
+use std::cell::Cell;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+
+use super::letters::Letters;
+use super::prepare::{Part, Prepared, Rejection};
+use super::reach::Reach;
+use super::{Stop, locked};
+use crate::cli::summary::Summary;
+use crate::clickhouse::block;
+use crate::clickhouse::insert::{IdentityColumns, Inserter, Job, Landed};
+use crate::clickhouse::names::literal;
+use crate::commit::Seal;
+use crate::dead_letter::Stage;
+use crate::error::Classify;
+use crate::output;
+use crate::source::kafka::ownership::Partition;
+
+/// How often a table that changed under an insert is read again, until that is an error.
+const MAX_REPAIRS: u32 = 3;
+/// How often finished positions are committed at least.
+const COMMIT_EVERY: Duration = Duration::from_secs(5);
+/// The waits between two attempts at a commit.
+const COMMIT_WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// Where rows go.
+pub(super) enum Rows {
+    /// Into tables.
+    ClickHouse,
+    /// As JSON lines.
+    Lines(Box<dyn Write + Send>),
+    /// Nowhere: a dry run.
+    Nowhere,
+}
+
+/// How a delivery ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Delivered {
+    /// All rows and dead letters are where they belong.
+    Done,
+    /// The partition was taken away: its new owner goes on.
+    Void,
+    /// The host is to stop. What was sealed stays sealed.
+    GivenUp,
+}
+
+/// Rows that the server refuses, by their index in their part, and why. None: given up.
+type Refused = Option<Vec<(usize, String)>>;
+
+/// The stages that write.
+pub(super) struct Deliverer<'a> {
+    reach: Reach,
+    rows: Rows,
+    letters: Letters,
+    /// Where records and rows are printed, if they are.
+    print: Option<&'a mut dyn Write>,
+    summary: Summary,
+    started: Option<Instant>,
+    /// When finished positions were committed last.
+    committed: Instant,
+}
+
+impl<'a> Deliverer<'a> {
+    pub(super) fn new(reach: Reach, rows: Rows, letters: Letters, print: Option<&'a mut dyn Write>) -> Self {
+        let committed = Instant::now();
+        Deliverer { reach, rows, letters, print, summary: Summary::default(), started: None, committed }
+    }
+
+    /// The counters so far.
+    pub(super) fn summary(&self) -> Summary {
+        Summary { elapsed: self.started.map_or_else(Duration::default, |at| at.elapsed()), ..self.summary }
+    }
+
+    /// Delivers a batch, within the ownership of its partition.
+    pub(super) fn deliver(&mut self, prepared: Prepared, stop: &Stop) -> Result<Delivered> {
+        self.started.get_or_insert_with(Instant::now);
+        let partition = prepared.partition();
+        let Some(commits) = self.reach.commits.clone() else {
+            return self.write(&prepared, &partition, stop);
+        };
+        let assignment = prepared.source.assignment;
+        if !commits.ownership().begin(&partition, assignment) {
+            return Ok(Delivered::Void);
+        }
+        let delivered = self.write(&prepared, &partition, stop);
+        let done = matches!(delivered, Ok(Delivered::Done)).then_some(prepared.source.batch.last + 1);
+        commits.ownership().end(&partition, assignment, done);
+        // A range without rows has no seal that would commit the one before it.
+        if self.committed.elapsed() >= COMMIT_EVERY {
+            self.commit_finished();
+        }
+        delivered
+    }
+
+    fn write(&mut self, prepared: &Prepared, partition: &Partition, stop: &Stop) -> Result<Delivered> {
+        if let Some(out) = &mut self.print {
+            output::print_records(out, &prepared.source.batch, prepared.source.recovered.is_some())?;
+        }
+        let mut refused: Vec<Rejection> = Vec::new();
+        let mut rows = 0;
+        if prepared.has_work() {
+            let series = Cell::new(prepared.source.recovered.as_ref().map_or(0, |seal| seal.series));
+            if !self.seal(prepared, partition, series.get(), stop)? {
+                return Ok(self.undelivered(prepared, partition));
+            }
+            for (index, part) in prepared.parts.iter().enumerate() {
+                let Some(more) = self.part(prepared, part, index, partition, &series, stop)? else {
+                    return Ok(self.undelivered(prepared, partition));
+                };
+                if !matches!(self.rows, Rows::Nowhere) {
+                    rows += part.identities.len() as u64 - more.len() as u64;
+                }
+                refused.extend(more);
+            }
+            if !self.letters.keep(&self.reach, prepared, &refused, stop)? {
+                return Ok(self.undelivered(prepared, partition));
+            }
+        }
+        self.count(prepared, &refused, rows);
+        Ok(Delivered::Done)
+    }
+
+    fn count(&mut self, prepared: &Prepared, refused: &[Rejection], rows: u64) {
+        let mut records: Vec<u32> = refused.iter().map(|rejection| rejection.record).collect();
+        records.sort_unstable();
+        records.dedup();
+        let refused = records.len() as u64;
+        self.summary.consumed += prepared.source.batch.records.len() as u64;
+        self.summary.kept += prepared.counts.kept - refused;
+        self.summary.filtered += prepared.counts.filtered;
+        self.summary.not_changes += prepared.counts.not_changes;
+        self.summary.rejected += prepared.rejections.len() as u64 + refused;
+        self.summary.rows += rows;
+    }
+
+    fn undelivered(&self, prepared: &Prepared, partition: &Partition) -> Delivered {
+        match self.reach.is_ours(partition, prepared.source.assignment) {
+            true => Delivered::GivenUp,
+            false => Delivered::Void,
+        }
+    }
+
+    /// Writes the range's end and the transform's digest into Kafka's commit, before anything is inserted.
+    /// False: the partition was taken away, or the host is to stop.
+    fn seal(&self, prepared: &Prepared, partition: &Partition, series: u32, stop: &Stop) -> Result<bool> {
+        let (Some(commits), Rows::ClickHouse) = (&self.reach.commits, &self.rows) else { return Ok(true) };
+        let batch = &prepared.source.batch;
+        let transform = self.reach.transform.clone();
+        if let Some(sealed) =
+            prepared.source.recovered.as_ref().filter(|sealed| sealed.transform != transform)
+        {
+            tracing::warn!(
+                topic = &*batch.topic,
+                partition = batch.partition,
+                first = batch.first,
+                last = batch.last,
+                "this range was sealed by transform {} and is finished by {transform}",
+                sealed.transform
+            );
+        }
+        let seal = Seal { last: batch.last, transform, series };
+        let mut wait = COMMIT_WAITS.0;
+        loop {
+            match commits.commit(partition, batch.first, Some(&seal)) {
+                Ok(()) => return Ok(true),
+                Err(error) => tracing::warn!("waiting for Kafka: {error:#}"),
+            }
+            // A member that lost its place may not commit; the revocation that follows makes the batch void.
+            if !pause(wait, || stop.give_up() || !self.reach.is_ours(partition, prepared.source.assignment)) {
+                return Ok(false);
+            }
+            wait = (wait * 2).min(COMMIT_WAITS.1);
+        }
+    }
+
+    /// Writes one part. None: given up. Otherwise the changes of which the server refuses a row.
+    fn part(
+        &mut self,
+        prepared: &Prepared,
+        part: &Part,
+        index: usize,
+        partition: &Partition,
+        series: &Cell<u32>,
+        stop: &Stop,
+    ) -> Result<Option<Vec<Rejection>>> {
+        let table = &part.table.name;
+        let refused = match &mut self.rows {
+            Rows::ClickHouse => {
+                let reseal = |new: u32| {
+                    series.set(new);
+                    match self.seal(prepared, partition, new, stop)? {
+                        true => Ok(()),
+                        false => bail!("the partition was revoked during an insert"),
+                    }
+                };
+                let ours = || self.reach.is_ours(partition, prepared.source.assignment);
+                let give_up = || stop.give_up();
+                let client = self.reach.client()?;
+                let inserter = Inserter { client, give_up: &give_up, is_ours: &ours, reseal: &reseal };
+                let Some(refused) = self.insert(&inserter, prepared, part, index, series, stop)? else {
+                    return Ok(None);
+                };
+                refused
+            }
+            Rows::Lines(out) => {
+                // Whatever is committed after this must not be in a buffer of this process.
+                let written = output::write_rows(out, table, &part.body).and_then(|()| Ok(out.flush()?));
+                written.context("writing the output").environment()?;
+                vec![]
+            }
+            Rows::Nowhere => vec![],
+        };
+        if let Some(out) = &mut self.print {
+            let gone: Vec<usize> = refused.iter().map(|(row, _)| *row).collect();
+            output::print_rows(out, table, &part.body, &gone, matches!(self.rows, Rows::Nowhere))?;
+        }
+        let rejection = |(row, reason): (usize, String)| {
+            let record = prepared.decoded.changes[part.rows.changes[row] as usize].record;
+            Rejection { record, stage: Stage::Insert, reason }
+        };
+        Ok(Some(refused.into_iter().map(rejection).collect()))
+    }
+
+    fn insert(
+        &self,
+        inserter: &Inserter<'_>,
+        prepared: &Prepared,
+        part: &Part,
+        index: usize,
+        series: &Cell<u32>,
+        stop: &Stop,
+    ) -> Result<Refused> {
+        let batch = &prepared.source.batch;
+        let expected = prepared.identities_in(&part.table.name);
+        let values = prepared.values(&self.reach.transform);
+        let mut verify = prepared.source.recovered.is_some();
+        let (mut table, mut binding) = (part.table.clone(), part.binding.clone());
+        for _ in 0..MAX_REPAIRS {
+            let repaired = !Arc::ptr_eq(&table, &part.table);
+            let encode = |rows: &[usize]| match rows.len() == part.identities.len() && !repaired {
+                true => part.body.clone(),
+                false => block::encode(&values, &binding, &part.rows, rows).0,
+            };
+            let columns: Vec<&str> = binding.columns.iter().map(|column| column.name.as_str()).collect();
+            let identity = (self.reach.lasting && table.can_verify()).then(|| IdentityColumns {
+                condition: format!("_topic = {} AND _partition = {}", literal(&batch.topic), batch.partition),
+                offset: "_offset".into(),
+                seq: Some("_seq".into()),
+            });
+            let job = Job {
+                database: &table.database,
+                table: &table.name,
+                token: self.reach.token(batch, &table.name, &index.to_string()),
+                identity,
+                rows: &part.identities,
+                range: (batch.first, batch.last),
+                expected: &expected,
+                columns: &columns,
+                encode: &encode,
+            };
+            match inserter.insert(&job, series.get(), verify)? {
+                Landed::Except(refused) => return Ok(Some(refused)),
+                Landed::Abandoned => return Ok(None),
+                Landed::TableChanged(why) => {
+                    tracing::warn!(table = table.name, "{why}: reading the table again");
+                    let mut targets = locked(&self.reach.targets);
+                    targets.forget(&table.name);
+                    if targets.ensure(std::slice::from_ref(&part.rows), stop)?.is_none() {
+                        return Ok(None);
+                    }
+                    (table, binding) = targets.bound(&part.rows)?;
+                    verify = true;
+                }
+            }
+        }
+        Err(anyhow!("the columns of table {} keep changing", part.table.name)).environment()
+    }
+
+    /// Commits what is done and not committed yet. A failure is harmless: those ranges are repeated, and
+    /// their rows found.
+    pub(super) fn commit_finished(&mut self) {
+        self.committed = Instant::now();
+        let Some(commits) = &self.reach.commits else { return };
+        for (partition, done) in commits.ownership().uncommitted() {
+            match commits.commit(&partition, done, None) {
+                Ok(()) => commits.ownership().committed(&partition, done),
+                Err(error) => tracing::warn!("{error:#}: it is tried again"),
+            }
+        }
+    }
+}
+
+/// Waits so long; false, at once, where `end` says so.
+fn pause(wait: Duration, end: impl Fn() -> bool) -> bool {
+    let until = Instant::now() + wait;
+    while Instant::now() < until {
+        if end() {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    !end()
+}

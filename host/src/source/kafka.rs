@@ -1,0 +1,441 @@
+//! Kafka: the consumer's thread, which fills batches and keeps polling whatever happens downstream.
+//!
+//! Everything that must not be interrupted by a slow insert is here: group membership (polling at least
+//! once a second), rebalances, and flow control by pausing partitions.
+
+mod client;
+mod context;
+pub mod ownership;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::{Offset, TopicPartitionList};
+
+use self::context::{Assigned, Event, HostContext};
+use self::ownership::{Ownership, Partition};
+use super::SourceBatch;
+use crate::batch::{Batch, Incoming, OpenBatch};
+use crate::commit::Seal;
+use crate::config::{BatchLimits, Bounds, Kafka, Start};
+use crate::error::Classify;
+use crate::signal::Shutdown;
+
+/// The longest wait of one poll: group membership, signals and ages are looked at in between.
+const POLL: Duration = Duration::from_millis(50);
+/// How long the group may take until that is said.
+const SAY_WAITING: Duration = Duration::from_secs(4);
+/// How often the group's progress is asked for.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Records taken at most before ages and flow control are looked at.
+const POLLS: u64 = 1000;
+/// Bytes of closed batches that wait for the transform before partitions are paused, and until they are
+/// resumed: librdkafka drops what it has fetched of a paused partition, so pauses must be rare and end early.
+const MAX_READY_BYTES: usize = 32 << 20;
+const RESUME_READY_BYTES: usize = 8 << 20;
+/// Closed batches that wait, whatever their size.
+const MAX_READY_BATCHES: usize = 1000;
+/// Bytes that all open batches may hold together; beyond, all are closed.
+const MAX_OPEN_BYTES: usize = 64 << 20;
+
+type HostConsumer = BaseConsumer<HostContext>;
+
+/// A consumer that has joined its group.
+pub struct KafkaInput {
+    consumer: Arc<HostConsumer>,
+    limits: BatchLimits,
+    partitions: HashMap<Partition, Reading>,
+    ready: VecDeque<SourceBatch>,
+    paused: bool,
+    open_bytes: usize,
+    taken: u64,
+    /// The topics that are subscribed to by name.
+    topics: Vec<String>,
+    /// When the group's progress was asked for last.
+    asked: Option<Instant>,
+    /// Since when it has waited for its first partition, until that is said.
+    joining: Option<Instant>,
+}
+
+/// What is being read of one partition.
+struct Reading {
+    assignment: u64,
+    /// The next range's first offset.
+    next: i64,
+    open: Option<OpenBatch>,
+    seal: Option<Seal>,
+    at_end: bool,
+}
+
+/// Writes seals and positions into the group's commits.
+#[derive(Clone)]
+pub struct Commits {
+    consumer: Arc<HostConsumer>,
+    ownership: Arc<Ownership>,
+}
+
+/// Checks that the brokers answer, then joins the group. A dry run commits nothing.
+pub fn open(source: &Kafka, limits: BatchLimits, dry_run: bool) -> Result<(KafkaInput, Commits)> {
+    let ownership = Arc::new(Ownership::default());
+    let context = HostContext::new(ownership.clone(), source.start == Start::Earliest, dry_run);
+    let consumer: HostConsumer = client::settings(source)
+        .create_with_context(context)
+        .context("the Kafka client refuses its settings")
+        .usage()?;
+    let topics: Vec<&str> = source.topics.iter().map(|topic| topic.as_str()).collect();
+    client::check_brokers(&consumer, source)?;
+    consumer.subscribe(&topics).with_context(|| format!("subscribing to {topics:?}")).usage()?;
+    let consumer = Arc::new(consumer);
+    let input = KafkaInput {
+        consumer: consumer.clone(),
+        limits,
+        partitions: HashMap::new(),
+        ready: VecDeque::new(),
+        paused: false,
+        open_bytes: 0,
+        taken: 0,
+        topics: topics
+            .iter()
+            .filter(|topic| !topic.starts_with('^'))
+            .map(|topic| (*topic).to_owned())
+            .collect(),
+        asked: None,
+        joining: Some(Instant::now()),
+    };
+    Ok((input, Commits { consumer, ownership }))
+}
+
+impl KafkaInput {
+    /// Reads until a bound, a signal, or `stop`; hands closed batches to `batches`. After that it keeps
+    /// polling, so that the group stays joined, until `delivered` says that all of them are done.
+    /// `time_is_up` is called where the time of a bounded run has passed.
+    pub fn run(
+        mut self,
+        batches: SyncSender<SourceBatch>,
+        bounds: &Bounds,
+        shutdown: &Shutdown,
+        stop: impl Fn() -> bool,
+        time_is_up: impl Fn(),
+        delivered: impl Fn() -> bool,
+    ) -> Result<()> {
+        let end = bounds.for_.map(|duration| Instant::now() + duration);
+        loop {
+            if stop() || shutdown.is_requested() {
+                break;
+            }
+            if end.is_some_and(|end| Instant::now() >= end) {
+                time_is_up();
+                break;
+            }
+            if bounds.max_records.is_some_and(|max| self.taken >= max) {
+                break;
+            }
+            if bounds.until_caught_up && self.is_caught_up() {
+                break;
+            }
+            let left = bounds.max_records.map_or(POLLS, |max| POLLS.min(max.saturating_sub(self.taken)));
+            let mut wait = POLL;
+            for _ in 0..left {
+                if !self.poll(wait, bounds)? {
+                    break;
+                }
+                wait = Duration::ZERO;
+            }
+            self.close_due(Instant::now());
+            self.hand_over(&batches)?;
+            self.say_that_it_waits();
+        }
+        self.close_all();
+        while !stop() && !self.ready.is_empty() {
+            self.hand_over(&batches)?;
+            self.poll_for_membership()?;
+        }
+        drop(batches);
+        while !stop() && !delivered() {
+            self.poll_for_membership()?;
+        }
+        Ok(())
+    }
+
+    /// Once, when the group has given no partition for a while.
+    fn say_that_it_waits(&mut self) {
+        if self.partitions.is_empty() && self.joining.is_some_and(|since| since.elapsed() >= SAY_WAITING) {
+            tracing::info!(
+                "waiting for the group to hand out partitions; those of a member that died come when its session ends"
+            );
+        } else if self.partitions.is_empty() {
+            return;
+        }
+        self.joining = None;
+    }
+
+    /// Whether there was a record.
+    fn poll(&mut self, wait: Duration, bounds: &Bounds) -> Result<bool> {
+        let consumer = self.consumer.clone();
+        let polled = consumer.poll(wait);
+        self.take_rebalances()?;
+        match polled {
+            Some(Ok(message)) => {
+                self.take(&message)?;
+                return Ok(true);
+            }
+            Some(Err(KafkaError::PartitionEOF(partition))) => self.reached_end(partition, bounds),
+            Some(Err(error)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) => {
+                let positions = self.partitions.iter().map(|(partition, reading)| (partition, reading.next));
+                return Err(client::position_is_gone(&self.consumer, positions));
+            }
+            Some(Err(error)) => client::tolerate(&error)?,
+            None => {}
+        }
+        Ok(false)
+    }
+
+    /// Polls without taking records: everything is paused.
+    fn poll_for_membership(&mut self) -> Result<()> {
+        self.set_paused(true);
+        let consumer = self.consumer.clone();
+        match consumer.poll(POLL) {
+            Some(Err(KafkaError::PartitionEOF(_))) | Some(Ok(_)) | None => {}
+            Some(Err(error)) => client::tolerate(&error)?,
+        }
+        self.take_rebalances()
+    }
+
+    fn take_rebalances(&mut self) -> Result<()> {
+        for event in self.consumer.context().take_events() {
+            match event {
+                Event::Assigned(assigned) => self.assigned(assigned),
+                Event::Revoked(partitions) => self.revoked(&partitions),
+                Event::Failed(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn assigned(&mut self, assigned: Assigned) {
+        let Assigned { partition, assignment, start, seal } = assigned;
+        match &seal {
+            Some(seal) => tracing::info!(
+                topic = &*partition.0,
+                partition = partition.1,
+                first = start,
+                last = seal.last,
+                "partition assigned; a range was being inserted when the last owner stopped: it is checked first"
+            ),
+            None => {
+                tracing::info!(
+                    topic = &*partition.0,
+                    partition = partition.1,
+                    offset = start,
+                    "partition assigned"
+                );
+            }
+        }
+        let reading = Reading { assignment, next: start, open: None, seal, at_end: false };
+        self.partitions.insert(partition, reading);
+        if self.paused {
+            // A new assignment begins unpaused.
+            self.paused = false;
+            self.set_paused(true);
+        }
+    }
+
+    fn revoked(&mut self, partitions: &[Partition]) {
+        for partition in partitions {
+            if let Some(reading) = self.partitions.remove(partition) {
+                self.open_bytes -= reading.open.map_or(0, |open| open.bytes());
+            }
+            tracing::info!(topic = &*partition.0, partition = partition.1, "partition revoked");
+        }
+        self.ready.retain(|ready| {
+            !partitions.iter().any(|(topic, p)| *topic == ready.batch.topic && *p == ready.batch.partition)
+        });
+    }
+
+    fn take(&mut self, message: &BorrowedMessage<'_>) -> Result<()> {
+        let now = Instant::now();
+        let key: Partition = (message.topic().into(), message.partition());
+        let Some(reading) = self.partitions.get_mut(&key) else {
+            return Ok(()); // fetched before its partition was revoked
+        };
+        let record = Incoming {
+            offset: message.offset(),
+            timestamp_ms: message.timestamp().to_millis(),
+            key: message.key(),
+            value: message.payload(),
+        };
+        if record.offset < reading.next {
+            bail!(
+                "offset {} of {}/{} came after {}: the topic was recreated or the consumer was rewound",
+                record.offset,
+                key.0,
+                key.1,
+                reading.next - 1
+            );
+        }
+        if !reading.open(&key, now).takes(&record, &self.limits) {
+            let batch = reading.close(&mut self.open_bytes);
+            self.ready.extend(batch);
+        }
+        let open = reading.open(&key, now);
+        let before = open.bytes();
+        open.push(&record, now);
+        self.open_bytes += open.bytes() - before;
+        reading.next = record.offset + 1;
+        reading.at_end = false;
+        self.taken += 1;
+        Ok(())
+    }
+
+    /// librdkafka tells the partition's number only; the topic is found by asking for the end of each.
+    fn reached_end(&mut self, number: i32, bounds: &Bounds) {
+        let wanted =
+            |reading: &Reading| bounds.until_caught_up || reading.seal.is_some() || reading.is_sealed();
+        let candidates = self.partitions.keys().filter(|(_, partition)| *partition == number).count();
+        for ((topic, partition), reading) in &mut self.partitions {
+            if *partition != number || reading.at_end || !wanted(reading) {
+                continue;
+            }
+            let end = self.consumer.fetch_watermarks(topic, *partition, client::REQUEST_TIMEOUT);
+            reading.at_end = candidates == 1 || end.is_ok_and(|(_, end)| reading.next >= end);
+        }
+    }
+
+    /// Whether the group has read all partitions to their ends. The others' are asked for once a second.
+    fn is_caught_up(&mut self) -> bool {
+        if !self.partitions.values().all(|reading| reading.at_end)
+            || self.asked.is_some_and(|at| at.elapsed() < ASK_AGAIN)
+        {
+            return false;
+        }
+        self.asked = Some(Instant::now());
+        let mut topics: Vec<&str> = self.partitions.keys().map(|(topic, _)| &**topic).collect();
+        topics.extend(self.topics.iter().map(String::as_str));
+        topics.sort_unstable();
+        topics.dedup();
+        let own = |partition: &Partition| self.partitions.contains_key(partition);
+        !topics.is_empty()
+            && client::others_are_at_end(&self.consumer, &topics, own).unwrap_or_else(|error| {
+                tracing::warn!("kafka: {error}: asking again how far the group is");
+                false
+            })
+    }
+
+    fn close_due(&mut self, now: Instant) {
+        let all = self.open_bytes > MAX_OPEN_BYTES;
+        for (partition, reading) in &mut self.partitions {
+            if reading.at_end && reading.seal.is_some() {
+                // The sealed range has no record left (compaction): an empty batch ends it.
+                reading.open(partition, now);
+            }
+            let Some(open) = &reading.open else { continue };
+            let sealed_to_end = open.is_sealed() && reading.at_end;
+            if open.is_due(&self.limits, now) || sealed_to_end || (all && !open.is_sealed()) {
+                self.ready.extend(reading.close(&mut self.open_bytes));
+            }
+        }
+    }
+
+    /// A sealed range that is not complete yet is left: its seal stays in the commit.
+    fn close_all(&mut self) {
+        for reading in self.partitions.values_mut() {
+            if reading.open.as_ref().is_some_and(|open| !open.is_sealed()) {
+                self.ready.extend(reading.close(&mut self.open_bytes));
+            }
+        }
+    }
+
+    fn hand_over(&mut self, batches: &SyncSender<SourceBatch>) -> Result<()> {
+        while let Some(batch) = self.ready.pop_front() {
+            match batches.try_send(batch) {
+                Ok(()) => {}
+                Err(TrySendError::Full(batch)) => {
+                    self.ready.push_front(batch);
+                    break;
+                }
+                // The pipeline has failed and says why itself.
+                Err(TrySendError::Disconnected(_)) => {
+                    self.ready.clear();
+                    break;
+                }
+            }
+        }
+        let bytes: usize = self.ready.iter().map(|ready| ready.batch.arena.len()).sum();
+        if bytes >= MAX_READY_BYTES || self.ready.len() >= MAX_READY_BATCHES {
+            self.set_paused(true);
+        } else if bytes <= RESUME_READY_BYTES && self.ready.len() <= MAX_READY_BATCHES / 4 {
+            self.set_paused(false);
+        }
+        Ok(())
+    }
+
+    fn set_paused(&mut self, paused: bool) {
+        if self.paused == paused {
+            return;
+        }
+        let Ok(assignment) = self.consumer.assignment() else { return };
+        let done = if paused { self.consumer.pause(&assignment) } else { self.consumer.resume(&assignment) };
+        match done {
+            Ok(()) => self.paused = paused,
+            Err(error) => tracing::warn!(paused, "partitions could not be paused or resumed: {error}"),
+        }
+    }
+}
+
+impl Reading {
+    fn is_sealed(&self) -> bool {
+        self.open.as_ref().is_some_and(OpenBatch::is_sealed)
+    }
+
+    fn open(&mut self, partition: &Partition, now: Instant) -> &mut OpenBatch {
+        let (next, seal) = (self.next, &self.seal);
+        self.open.get_or_insert_with(|| {
+            let sealed_last = seal.as_ref().map(|seal| seal.last);
+            OpenBatch::new(partition.0.clone(), partition.1, next, sealed_last, now)
+        })
+    }
+
+    fn close(&mut self, open_bytes: &mut usize) -> Option<SourceBatch> {
+        let open = self.open.take()?;
+        *open_bytes -= open.bytes();
+        let recovered = if open.is_sealed() { self.seal.take() } else { None };
+        let batch: Batch = open.close();
+        self.next = self.next.max(batch.last + 1);
+        Some(SourceBatch { batch, assignment: self.assignment, recovered })
+    }
+}
+
+impl Commits {
+    /// Which partitions may still be delivered.
+    pub fn ownership(&self) -> &Ownership {
+        &self.ownership
+    }
+
+    /// Commits `offset` as the position of `partition`, with `seal` as what is pending. Blocks until the
+    /// broker has it. Repeating it is harmless.
+    pub fn commit(&self, partition: &Partition, offset: i64, seal: Option<&Seal>) -> Result<()> {
+        let metadata = seal.map(Seal::to_string).unwrap_or_default();
+        commit(&self.consumer, &[(partition.clone(), offset, metadata)])
+            .with_context(|| format!("committing offset {offset} of {}/{}", partition.0, partition.1))
+    }
+}
+
+fn commit(consumer: &HostConsumer, positions: &[(Partition, i64, String)]) -> Result<()> {
+    let mut list = TopicPartitionList::with_capacity(positions.len());
+    for ((topic, partition), offset, metadata) in positions {
+        let mut element = list.add_partition(topic, *partition);
+        element.set_offset(Offset::Offset(*offset))?;
+        element.set_metadata(metadata);
+    }
+    consumer.commit(&list, CommitMode::Sync)?;
+    for element in list.elements() {
+        element.error()?;
+    }
+    Ok(())
+}

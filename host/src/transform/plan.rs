@@ -1,0 +1,213 @@
+//! Plans: what a transform said, once per shape, about what it reads and what it makes, checked.
+
+use std::collections::HashSet;
+
+use super::bindings::rowgate::transform::types as wit;
+use crate::clickhouse::types::ColumnType;
+use crate::clickhouse::{ddl, names};
+use crate::columns::{Input, Kind};
+use crate::debezium::{Op, shape::Shape};
+
+/// Columns of all outputs of a plan together, and columns that it reads, at most. PostgreSQL's tables have
+/// 1,600 at most.
+const MAX_COLUMNS: usize = 10_000;
+/// Outputs of one plan at most.
+const MAX_OUTPUTS: usize = 64;
+/// A constant's length at most, bytes.
+const MAX_CONSTANT_BYTES: usize = 1_024;
+
+/// Names of the columns that the host adds to every row; a plan's output cannot have them.
+pub const LINEAGE: [&str; 5] = ["_topic", "_partition", "_offset", "_seq", "_transform"];
+
+/// A set of ops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ops(u8);
+
+impl Ops {
+    #[cfg(test)]
+    pub(super) const ALL_FOR_TESTS: Ops = Ops(0x3f);
+
+    /// Whether `op` is in the set.
+    pub fn has(self, op: Op) -> bool {
+        self.0 & (1 << op as u8) != 0
+    }
+}
+
+/// What a transform does with the changes of one shape.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Changes of other ops are filtered without being looked at.
+    pub ops: Ops,
+    /// What `apply` is given, in this order.
+    pub reads: Vec<Input>,
+    /// The streams of rows that it makes. None: the table is left out.
+    pub outputs: Vec<Output>,
+}
+
+/// One stream of rows, for one target table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Output {
+    /// The table to write; none for the one that the configuration names.
+    pub target: Option<String>,
+    /// The row's columns, without those of the host.
+    pub columns: Vec<OutputColumn>,
+}
+
+/// A column of an output.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutputColumn {
+    /// Its name in the target.
+    pub name: String,
+    /// Where its values come from.
+    pub origin: Origin,
+}
+
+/// Where an output column's values come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Origin {
+    /// Filled in by the host.
+    Copy(Input),
+    /// The same text in every row.
+    Constant(String),
+    /// Returned by the transform.
+    Computed {
+        /// What the values mean.
+        kind: Kind,
+        /// Whether they may be null.
+        nullable: bool,
+        /// The column's type in a table that the host creates, where not the usual one for `kind`.
+        target_type: Option<ColumnType>,
+    },
+}
+
+impl Plan {
+    /// Whether the plan is the whole rule, so that `apply` is never called.
+    pub fn is_pure_copy(&self) -> bool {
+        self.reads.is_empty()
+            && self.outputs.iter().all(|output| {
+                output.columns.iter().all(|column| !matches!(column.origin, Origin::Computed { .. }))
+            })
+    }
+
+    /// Checks what `prepare` returned for `shape`. The error says what is wrong with the plan.
+    pub(super) fn check(plan: wit::Plan, shape: &Shape) -> Result<Plan, String> {
+        if plan.outputs.len() > MAX_OUTPUTS {
+            return Err(format!("the plan has {} outputs, {MAX_OUTPUTS} are allowed", plan.outputs.len()));
+        }
+        if plan.reads.len() > MAX_COLUMNS {
+            return Err(format!("the plan reads {} columns, {MAX_COLUMNS} are allowed", plan.reads.len()));
+        }
+        let columns: usize = plan.outputs.iter().map(|output| output.columns.len()).sum();
+        if columns > MAX_COLUMNS {
+            return Err(format!("the plan makes {columns} columns, {MAX_COLUMNS} are allowed"));
+        }
+        let reads = plan.reads.into_iter().map(|read| input(read, shape)).collect::<Result<_, _>>()?;
+        let outputs =
+            plan.outputs.into_iter().map(|out| output(out, shape)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Plan { ops: ops(plan.ops), reads, outputs })
+    }
+}
+
+fn ops(flags: wit::Ops) -> Ops {
+    let pairs = [
+        (wit::Ops::CREATE, Op::Create),
+        (wit::Ops::UPDATE, Op::Update),
+        (wit::Ops::DELETE, Op::Delete),
+        (wit::Ops::READ, Op::Read),
+        (wit::Ops::TRUNCATE, Op::Truncate),
+        (wit::Ops::MESSAGE, Op::Message),
+    ];
+    Ops(pairs.iter().filter(|(flag, _)| flags.contains(*flag)).fold(0, |set, (_, op)| set | 1 << *op as u8))
+}
+
+fn output(output: wit::Output, shape: &Shape) -> Result<Output, String> {
+    if !output.key.is_empty() {
+        return Err("the plan has a key, and keyed outputs are not supported yet: leave `key` empty".into());
+    }
+    if output.columns.is_empty() {
+        return Err("an output has no columns".into());
+    }
+    if let Some(target) = &output.target {
+        names::check_table("default", target)?;
+    }
+    let mut names = HashSet::new();
+    let mut columns = Vec::with_capacity(output.columns.len());
+    for column in output.columns {
+        names::check_column(&column.name)?;
+        if LINEAGE.contains(&column.name.as_str()) {
+            return Err(format!(
+                "column {:?} has a name that the host writes itself: rename it",
+                column.name
+            ));
+        }
+        if !names.insert(column.name.clone()) {
+            return Err(format!("column {:?} stands twice in one output", column.name));
+        }
+        columns.push(OutputColumn { name: column.name, origin: origin(column.origin, shape)? });
+    }
+    Ok(Output { target: output.target, columns })
+}
+
+fn origin(origin: wit::Origin, shape: &Shape) -> Result<Origin, String> {
+    Ok(match origin {
+        wit::Origin::Copy(from) => Origin::Copy(input(from, shape)?),
+        wit::Origin::Constant(text) if text.len() > MAX_CONSTANT_BYTES => {
+            return Err(format!("a constant has {} bytes, {MAX_CONSTANT_BYTES} are allowed", text.len()));
+        }
+        wit::Origin::Constant(text) => Origin::Constant(text),
+        wit::Origin::Computed(computed) => Origin::Computed {
+            kind: kind(computed.kind),
+            nullable: computed.nullable,
+            target_type: computed.target_type.as_deref().map(ddl::target_type).transpose()?,
+        },
+    })
+}
+
+fn input(input: wit::Input, shape: &Shape) -> Result<Input, String> {
+    let field = |index: u32| match (index as usize) < shape.fields.len() {
+        true => Ok(index),
+        false => Err(format!("the plan names field {index} of a table that has {}", shape.fields.len())),
+    };
+    Ok(match input {
+        wit::Input::After(index) => Input::After(field(index)?),
+        wit::Input::Before(index) => Input::Before(field(index)?),
+        wit::Input::Latest(index) => Input::Latest(field(index)?),
+        wit::Input::Op => Input::Op,
+        wit::Input::CommittedAt => Input::CommittedAt,
+        wit::Input::CapturedAt => Input::CapturedAt,
+        wit::Input::Topic => Input::Topic,
+        wit::Input::Partition => Input::Partition,
+        wit::Input::Offset => Input::Offset,
+        wit::Input::Detail(name) => Input::Detail(name),
+    })
+}
+
+fn kind(kind: wit::Kind) -> Kind {
+    match kind {
+        wit::Kind::Boolean => Kind::Boolean,
+        wit::Kind::Int => Kind::Int,
+        wit::Kind::Float => Kind::Float,
+        wit::Kind::Decimal => Kind::Decimal,
+        wit::Kind::Text => Kind::Text,
+        wit::Kind::Json => Kind::Json,
+        wit::Kind::Bytes => Kind::Bytes,
+        wit::Kind::Date => Kind::Date,
+        wit::Kind::Time => Kind::Time,
+        wit::Kind::Timestamp => Kind::Timestamp,
+    }
+}
+
+pub(super) fn wit_kind(kind: Kind) -> wit::Kind {
+    match kind {
+        Kind::Boolean => wit::Kind::Boolean,
+        Kind::Int => wit::Kind::Int,
+        Kind::Float => wit::Kind::Float,
+        Kind::Decimal => wit::Kind::Decimal,
+        Kind::Text => wit::Kind::Text,
+        Kind::Json => wit::Kind::Json,
+        Kind::Bytes => wit::Kind::Bytes,
+        Kind::Date => wit::Kind::Date,
+        Kind::Time => wit::Kind::Time,
+        Kind::Timestamp => wit::Kind::Timestamp,
+    }
+}

@@ -1,0 +1,439 @@
+//! A decoded batch through the transform: from changes to rows, by table.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::answer::Answer;
+use super::plan::Plan;
+use super::{CallError, Instance, Transform};
+use crate::batch::Batch;
+use crate::columns::{self, Cells, Column};
+use crate::debezium::shape::Shape;
+use crate::debezium::{Decoded, Rejected};
+
+/// Changes of one table that must fail alone, one after the other, before the rest of the batch is given up
+/// with them: a transform that fails on every change must not cost a call for each.
+const MAX_LONE_FAILURES: usize = 16;
+
+/// The rows of one output of one shape, in the order of their changes.
+#[derive(Debug)]
+pub struct ShapeRows {
+    /// The shape that the rows' changes have.
+    pub shape: Arc<Shape>,
+    /// The plan that made them.
+    pub plan: Arc<Plan>,
+    /// Which of the plan's outputs they are of.
+    pub output: usize,
+    /// For each row its change, as an index into [`Decoded::changes`].
+    pub changes: Vec<u32>,
+    /// For each row its place among the rows of its change, over all outputs; `_seq`.
+    pub seqs: Vec<u16>,
+    /// The output's computed columns.
+    pub computed: Vec<Column>,
+}
+
+impl ShapeRows {
+    /// Keeps the rows whose change `keep` says yes to.
+    pub fn retain(&mut self, keep: impl Fn(u32) -> bool) {
+        let kept: Vec<usize> = (0..self.changes.len()).filter(|row| keep(self.changes[*row])).collect();
+        if kept.len() == self.changes.len() {
+            return;
+        }
+        self.computed = self.computed.iter().map(|column| select(column, &kept)).collect();
+        self.seqs = kept.iter().map(|row| self.seqs[*row]).collect();
+        self.changes = kept.iter().map(|row| self.changes[*row]).collect();
+    }
+}
+
+/// What became of a batch's changes. Each change is in `rows` at least once, filtered, or in `rejected`.
+#[derive(Debug, Default)]
+pub struct Transformed {
+    /// The rows, by shape and output.
+    pub rows: Vec<ShapeRows>,
+    /// Changes with at least one row.
+    pub kept: u64,
+    /// Changes without a row that are not rejected.
+    pub filtered: u64,
+    /// Changes that cannot be processed; ascending by record.
+    pub rejected: Vec<Rejected>,
+}
+
+/// The plans of the shapes seen so far.
+#[derive(Default)]
+pub struct Plans {
+    by_shape: HashMap<u32, Arc<Plan>>,
+}
+
+/// Passes all changes of `decoded` through `transform`. `shape` finds a shape by its id.
+///
+/// A call that fails is repeated on fresh instances by halves, until the changes at fault are alone; these
+/// are rejected and the others go on.
+pub fn run(
+    transform: &Transform,
+    plans: &mut Plans,
+    batch: &Batch,
+    decoded: &Decoded,
+    shape: impl Fn(u32) -> Arc<Shape>,
+) -> Transformed {
+    let mut groups: Vec<(u32, Vec<u32>)> = Vec::new();
+    for (index, change) in decoded.changes.iter().enumerate() {
+        match groups.iter_mut().rev().find(|(shape, _)| *shape == change.shape) {
+            Some((_, changes)) => changes.push(index as u32),
+            None => groups.push((change.shape, vec![index as u32])),
+        }
+    }
+    let mut run = Run {
+        transform,
+        batch,
+        decoded,
+        instance: None,
+        out: Transformed::default(),
+        rows_of: vec![0; decoded.changes.len()],
+        lone_failures: 0,
+    };
+    for (id, changes) in groups {
+        run.shape(plans, &shape(id), changes);
+    }
+    run.finish()
+}
+
+struct Run<'a> {
+    transform: &'a Transform,
+    batch: &'a Batch,
+    decoded: &'a Decoded,
+    /// The batch's instance; gone after a failure.
+    instance: Option<Instance>,
+    out: Transformed,
+    /// Rows made so far of each change.
+    rows_of: Vec<u16>,
+    lone_failures: usize,
+}
+
+impl Run<'_> {
+    fn instance(&mut self) -> Result<&mut Instance, CallError> {
+        match &mut self.instance {
+            Some(instance) => Ok(instance),
+            none => Ok(none.insert(self.transform.open()?)),
+        }
+    }
+
+    fn shape(&mut self, plans: &mut Plans, shape: &Arc<Shape>, changes: Vec<u32>) {
+        let plan = match plans.by_shape.get(&shape.id) {
+            Some(plan) => plan.clone(),
+            None => match self.prepare(shape) {
+                Ok(plan) => plans.by_shape.entry(shape.id).or_insert(Arc::new(plan)).clone(),
+                Err(error) => return self.reject_all(&changes, &error.to_string()),
+            },
+        };
+        let (kept, dropped): (Vec<u32>, Vec<u32>) =
+            changes.into_iter().partition(|&change| plan.ops.has(self.decoded.changes[change as usize].op));
+        self.out.filtered += dropped.len() as u64;
+        if plan.outputs.is_empty() {
+            self.out.filtered += kept.len() as u64;
+        } else if !kept.is_empty() {
+            let first_output = self.out.rows.len();
+            self.out.rows.extend((0..plan.outputs.len()).map(|output| ShapeRows {
+                shape: shape.clone(),
+                plan: plan.clone(),
+                output,
+                changes: vec![],
+                seqs: vec![],
+                computed: vec![],
+            }));
+            self.changes(shape, &plan, first_output, kept);
+        }
+    }
+
+    fn prepare(&mut self, shape: &Shape) -> Result<Plan, CallError> {
+        let prepared = self.instance()?.prepare(shape);
+        if prepared.is_err() {
+            self.instance = None;
+        }
+        prepared
+    }
+
+    fn changes(&mut self, shape: &Shape, plan: &Plan, first_output: usize, changes: Vec<u32>) {
+        if plan.is_pure_copy() {
+            for output in 0..plan.outputs.len() {
+                self.add(first_output + output, &changes, 0..changes.len() as u32, vec![]);
+            }
+            self.count(&changes);
+            return;
+        }
+        let mut columns = Vec::with_capacity(plan.reads.len());
+        let mut failed: Vec<(u32, String)> = Vec::new();
+        for input in &plan.reads {
+            let read = columns::read(self.batch, self.decoded, shape, &changes, input);
+            columns.push(read.column);
+            failed.extend(read.failures);
+        }
+        if failed.is_empty() {
+            return self.apply(shape, plan, first_output, &changes, &columns);
+        }
+        failed.sort_by_key(|(position, _)| *position);
+        failed.dedup_by_key(|(position, _)| *position);
+        let bad: Vec<u32> = failed.iter().map(|(position, _)| changes[*position as usize]).collect();
+        for (change, (_, reason)) in bad.iter().zip(failed) {
+            self.reject(*change, reason);
+        }
+        let good = changes.into_iter().filter(|change| bad.binary_search(change).is_err()).collect();
+        self.changes(shape, plan, first_output, good);
+    }
+
+    /// One call, or two of its halves where it fails.
+    fn apply(
+        &mut self,
+        shape: &Shape,
+        plan: &Plan,
+        first_output: usize,
+        changes: &[u32],
+        columns: &[Column],
+    ) {
+        if changes.is_empty() {
+            return;
+        }
+        let failed_before = self.lone_failures;
+        let answer = self.call(shape, plan, changes.len(), columns);
+        match answer {
+            Ok(answer) => {
+                self.lone_failures = 0;
+                self.take(first_output, changes, answer);
+            }
+            Err(error) if changes.len() == 1 => {
+                self.lone_failures += 1;
+                self.reject(changes[0], error.to_string());
+            }
+            Err(error) if failed_before >= MAX_LONE_FAILURES => {
+                let reason =
+                    format!("given up after {MAX_LONE_FAILURES} changes in a row failed alone: {error}");
+                self.reject_all(changes, &reason);
+            }
+            Err(error) => {
+                tracing::debug!(changes = changes.len(), "{error}: trying again by halves");
+                let middle = changes.len() / 2;
+                for (from, to) in [(0, middle), (middle, changes.len())] {
+                    let half: Vec<_> = columns.iter().map(|column| slice(column, from, to)).collect();
+                    self.apply(shape, plan, first_output, &changes[from..to], &half);
+                }
+            }
+        }
+    }
+
+    /// `apply` on the batch's instance; where there is none, or it failed, on a fresh one.
+    fn call(
+        &mut self,
+        shape: &Shape,
+        plan: &Plan,
+        changes: usize,
+        columns: &[Column],
+    ) -> Result<Answer, CallError> {
+        let mut call = || {
+            let instance = self.instance()?;
+            // The contract: `prepare` comes before `apply` in each instance, and always gives the same.
+            if instance.prepare(shape)? != *plan {
+                return Err(CallError::Lied("prepare gave another plan for the same table".into()));
+            }
+            instance.apply(shape.id, plan, changes, columns)
+        };
+        let answer = call();
+        if answer.is_err() {
+            self.instance = None;
+        }
+        answer
+    }
+
+    fn take(&mut self, first_output: usize, changes: &[u32], answer: Answer) {
+        for (output, part) in answer.parts.into_iter().enumerate() {
+            self.add(first_output + output, changes, part.rows.into_iter(), part.computed);
+        }
+        let rejected: Vec<u32> = answer.rejects.iter().map(|(row, _)| changes[*row as usize]).collect();
+        for (change, (_, reason)) in rejected.iter().zip(answer.rejects) {
+            self.reject(*change, reason);
+        }
+        let rest: Vec<u32> =
+            changes.iter().copied().filter(|change| rejected.binary_search(change).is_err()).collect();
+        self.count(&rest);
+    }
+
+    /// Adds rows, given as indices into `changes`, to an output.
+    fn add(
+        &mut self,
+        output: usize,
+        changes: &[u32],
+        rows: impl Iterator<Item = u32>,
+        computed: Vec<Column>,
+    ) {
+        let into = &mut self.out.rows[output];
+        for row in rows {
+            let change = changes[row as usize];
+            let seq = &mut self.rows_of[change as usize];
+            into.changes.push(change);
+            into.seqs.push(*seq);
+            *seq = seq.saturating_add(1);
+        }
+        if into.computed.is_empty() {
+            into.computed = computed;
+        } else {
+            let before = into.changes.len();
+            for (column, more) in into.computed.iter_mut().zip(computed) {
+                append(column, more, before);
+            }
+        }
+    }
+
+    fn count(&mut self, changes: &[u32]) {
+        let kept = changes.iter().filter(|change| self.rows_of[**change as usize] > 0).count();
+        self.out.kept += kept as u64;
+        self.out.filtered += (changes.len() - kept) as u64;
+    }
+
+    fn reject(&mut self, change: u32, reason: String) {
+        let record = self.decoded.changes[change as usize].record;
+        self.out.rejected.push(Rejected { record, reason });
+    }
+
+    fn reject_all(&mut self, changes: &[u32], reason: &str) {
+        for change in changes {
+            self.reject(*change, reason.to_owned());
+        }
+    }
+
+    fn finish(mut self) -> Transformed {
+        self.out.rows.retain(|rows| !rows.changes.is_empty());
+        self.out.rejected.sort_by_key(|rejected| rejected.record);
+        self.out
+    }
+}
+
+/// Cells `from..to` of a column.
+fn slice(column: &Column, from: usize, to: usize) -> Column {
+    let states = if column.states.is_empty() { vec![] } else { column.states[from..to].to_vec() };
+    let cells = match &column.cells {
+        Cells::Small(cells) => Cells::Small(cells[from..to].to_vec()),
+        Cells::Ints(cells) => Cells::Ints(cells[from..to].to_vec()),
+        Cells::Floats(cells) => Cells::Floats(cells[from..to].to_vec()),
+        Cells::Blobs(blobs) => {
+            let start = blobs.offsets[from];
+            let offsets = blobs.offsets[from..=to].iter().map(|offset| offset - start).collect();
+            let bytes = blobs.bytes[start as usize..blobs.offsets[to] as usize].to_vec();
+            Cells::Blobs(columns::Blobs { offsets, bytes })
+        }
+    };
+    Column { states, cells }
+}
+
+/// The cells of these indices.
+fn select(column: &Column, which: &[usize]) -> Column {
+    let mut selected = slice(column, 0, 0);
+    for (total, row) in which.iter().enumerate() {
+        append(&mut selected, slice(column, *row, *row + 1), total + 1);
+    }
+    selected
+}
+
+/// Appends `more` to `column`; both have the stored form of the same plan. `total` is the number of cells
+/// that there are then.
+fn append(column: &mut Column, more: Column, total: usize) {
+    let added = more.cells.len();
+    if !(column.states.is_empty() && more.states.is_empty()) {
+        column.states.resize(total - added, columns::state::PRESENT);
+        column.states.extend(&more.states);
+        column.states.resize(total, columns::state::PRESENT);
+    }
+    match (&mut column.cells, more.cells) {
+        (Cells::Small(cells), Cells::Small(more)) => cells.extend(more),
+        (Cells::Ints(cells), Cells::Ints(more)) => cells.extend(more),
+        (Cells::Floats(cells), Cells::Floats(more)) => cells.extend(more),
+        (Cells::Blobs(blobs), Cells::Blobs(more)) => {
+            let end = blobs.bytes.len() as u32;
+            blobs.offsets.extend(more.offsets[1..].iter().map(|offset| offset + end));
+            blobs.bytes.extend(more.bytes);
+        }
+        // The answer's check holds every column to the plan's kind.
+        _ => unreachable!("two stored forms of one planned column"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::columns::Blobs;
+    use crate::config::SandboxLimits;
+    use crate::debezium::fixture;
+    use crate::transform::BUILT_IN;
+    use crate::transform::engine::Engine;
+
+    fn built_in() -> Transform {
+        let limits = SandboxLimits { memory_mib: 64, fuel_per_change: 5_000_000, time_ms: 10_000 };
+        Transform::load(&Engine::new(64).unwrap(), BUILT_IN, vec![], limits).unwrap()
+    }
+
+    fn event(op: &str, created_at: &str) -> String {
+        let row = format!(r#"{{"id":1,"created_at":{created_at}}}"#);
+        let (before, after) = if op == "d" { (row.as_str(), "null") } else { ("null", row.as_str()) };
+        format!(
+            r#"{{"before":{before},"after":{after},"source":{{"connector":"postgresql","db":"d","schema":"s","table":"t"}},"op":"{op}"}}"#
+        )
+    }
+
+    fn transformed(transform: &Transform, values: &[&str]) -> Transformed {
+        let decoded = fixture::Run::of_values(values);
+        let (batch, changes) = &decoded.batches[0];
+        run(transform, &mut Plans::default(), batch, changes, |id| decoded.decoder.shape(id).clone())
+    }
+
+    #[test]
+    fn each_change_is_kept_filtered_or_rejected_and_counted_once() {
+        let events = [
+            event("u", "1704067200000000"),
+            event("c", "1704067200000000"),
+            event("u", r#""yesterday""#),
+            event("d", "null"),
+            event("u", "null"),
+        ];
+        let done = transformed(&built_in(), &events.each_ref().map(String::as_str));
+        assert_eq!((done.kept, done.filtered, done.rejected.len()), (2, 2, 1));
+        assert_eq!(done.rejected[0].record, 2);
+        assert!(done.rejected[0].reason.contains("created_at"), "{}", done.rejected[0].reason);
+        let changes: Vec<u32> = done.rows.iter().flat_map(|rows| rows.changes.clone()).collect();
+        assert_eq!(changes, [0, 4]);
+        assert_eq!(done.rows[0].computed[0].cells, Cells::Ints(vec![1_704_067_200_000_000]));
+    }
+
+    #[test]
+    fn the_same_batch_gives_the_same_rows_whatever_came_before() {
+        let transform = built_in();
+        let event = event("u", "1704067200000");
+        let first = format!("{:?}", transformed(&transform, &[&event]).rows);
+        transformed(&transform, &[r#"{"op":"u"}"#, "[]"]);
+        assert_eq!(format!("{:?}", transformed(&transform, &[&event]).rows), first);
+    }
+
+    fn blobs(cells: &[&str]) -> Column {
+        let mut offsets = vec![0];
+        let mut bytes = vec![];
+        for cell in cells {
+            bytes.extend(cell.as_bytes());
+            offsets.push(bytes.len() as u32);
+        }
+        Column { states: vec![], cells: Cells::Blobs(Blobs { offsets, bytes }) }
+    }
+
+    #[test]
+    fn slices_of_a_column_put_together_again_are_the_column() {
+        let mut column = blobs(&["a", "", "bcd", "e"]);
+        column.states = vec![0, 1, 0, 0];
+        let mut front = slice(&column, 0, 2);
+        append(&mut front, slice(&column, 2, 4), 4);
+        assert_eq!(front, column);
+    }
+
+    #[test]
+    fn appending_states_to_a_column_without_any_keeps_each_at_its_cell() {
+        let mut column = blobs(&["a"]);
+        let mut more = blobs(&["", "b"]);
+        more.states = vec![1, 0];
+        append(&mut column, more, 3);
+        assert_eq!(column.states, [0, 1, 0]);
+    }
+}
