@@ -1,1 +1,21 @@
-//! x
+//! The host's own binary against real servers: PostgreSQL, Debezium, Kafka, ClickHouse.
+//!
+//! What a person is promised stands here as the name of a test. The servers are brought up once, by the first
+//! test that needs them, and taken down when the process ends, however it ends (`support/cleanup.rs`). Each
+//! test has topics, a database, a pipeline and a consumer group of its own, so that all may run at once; tests
+//! that stop or kill a server have a server of their own.
+
+mod support;
+
+mod bounds;
+mod crashes;
+mod dead_letters;
+mod errors;
+mod faults;
+mod fixtures;
+mod groups;
+mod hostile;
+mod main_path;
+mod signals;
+mod swap;
+mod tables;

@@ -1,0 +1,54 @@
+//! Several hosts in one group, and partitions that come and go.
+
+use crate::support::{Database, Host, Running, Topic, events, wait_until};
+
+/// The shortest session that the broker allows: so long a killed host's partitions wait for their next owner.
+const SESSION: [&str; 2] = ["-X", "session.timeout.ms=6000"];
+
+fn start(topic: &Topic, database: &Database) -> Running {
+    Host::pipeline(topic, database).args(SESSION).args(["--batch-rows", "50"]).start()
+}
+
+#[test]
+fn nothing_is_lost_or_doubled_when_hosts_of_a_group_come_are_killed_and_leave() {
+    const UPDATES: u64 = 30_000;
+    let topic = Topic::new("groups.public.my_table", 3);
+    topic.produce(3, &events::updates(UPDATES));
+    let database = Database::new("groups");
+
+    let first = start(&topic, &database);
+    database.wait_for_rows("my_table", 100);
+    // It takes over some partitions while their batches are under way.
+    let second = start(&topic, &database);
+    second.wait_for_line("partition assigned");
+    first.wait_for_line("partition revoked");
+    database.wait_for_rows("my_table", database.count("my_table") + 500);
+    first.kill();
+    let third = start(&topic, &database);
+    third.wait_for_line("partition assigned");
+    database.wait_for_rows("my_table", database.count("my_table") + 500);
+    // Leaving in order hands everything over.
+    second.drain();
+    let rows = database.count("my_table");
+    assert!(rows < UPDATES, "all {rows} rows were there before the last host left");
+    database.wait_for_rows("my_table", UPDATES);
+    wait_until("the last commit", || topic.is_done("rowgate-groups"));
+    third.drain();
+    database.has_updates_once("my_table", UPDATES);
+}
+
+#[test]
+fn partitions_that_a_topic_gets_are_read_from_their_beginning() {
+    let topic = Topic::new("groups_grow.public.my_table", 1);
+    topic.produce(1, &events::updates(100));
+    let database = Database::new("groups_grow");
+    let host =
+        Host::pipeline(&topic, &database).args(["-X", "topic.metadata.refresh.interval.ms=500"]).start();
+    database.wait_for_rows("my_table", 100);
+    topic.grow(3);
+    topic.produce(3, &events::updates(400).split_off(100));
+    database.wait_for_rows("my_table", 400);
+    host.drain();
+    database.has_updates_once("my_table", 400);
+    assert_eq!(database.query("SELECT uniqExact(_partition) FROM my_table"), "3");
+}
