@@ -11,7 +11,8 @@ fn start(topic: &Topic, database: &Database) -> Running {
 
 #[test]
 fn nothing_is_lost_or_doubled_when_hosts_of_a_group_come_are_killed_and_leave() {
-    const UPDATES: u64 = 30_000;
+    // Enough that the last host to leave finds work on an idle machine, too.
+    const UPDATES: u64 = 120_000;
     let topic = Topic::new("groups.public.my_table", 3);
     topic.produce(3, &events::updates(UPDATES));
     let database = Database::new("groups");
