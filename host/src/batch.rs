@@ -49,7 +49,7 @@ pub struct Record {
 }
 
 /// A closed range of offsets of one partition, in the order of the offsets. Offsets may have gaps.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Batch {
     /// The records' topic.
     pub topic: Arc<str>,

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::batch::{Batch, Record, Span};
+use crate::batch::{Batch, Span};
 
 use classify::{NotChange, Other};
 use envelope::{Parts, View};
@@ -153,13 +153,14 @@ impl Decoder {
         Self::default()
     }
 
-    /// Decodes a batch. What is wrong with a record rejects that record, and no other.
-    pub fn decode(&mut self, batch: &Batch) -> Decoded {
+    /// Decodes a batch. What is wrong with a record rejects that record, and no other. Text that an event
+    /// holds in another form than plain JSON is appended to the batch's arena; the records stay as they came.
+    pub fn decode(&mut self, batch: &mut Batch) -> Decoded {
         let mut topic = self.topics.remove(&batch.topic).unwrap_or_default();
         let mut decoded = Decoded { changes: Vec::with_capacity(batch.records.len()), ..Decoded::default() };
-        for (index, record) in (0..).zip(&batch.records) {
+        for index in 0..batch.records.len() as u32 {
             let cells = decoded.cells.len();
-            match self.record(&mut topic, batch, index, record, &mut decoded.cells) {
+            match self.record(&mut topic, batch, index, &mut decoded.cells) {
                 Ok(Outcome::Change(change)) => decoded.changes.push(change),
                 Ok(Outcome::NotChange(class)) => decoded.not_changes.count(class),
                 Err(reason) => {
@@ -184,11 +185,13 @@ impl Decoder {
     fn record(
         &mut self,
         topic: &mut Topic,
-        batch: &Batch,
+        batch: &mut Batch,
         index: u32,
-        record: &Record,
         cells: &mut Vec<Span>,
     ) -> Result<Outcome, String> {
+        let Some(record) = batch.records.get(index as usize).copied() else {
+            return Err("the batch has no such record".into());
+        };
         let arena = batch.arena.as_slice();
         let Some(value) = record.value.filter(|value| !value.is_empty()) else {
             return Ok(Outcome::NotChange(NotChange::Tombstone));

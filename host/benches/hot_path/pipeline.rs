@@ -101,8 +101,8 @@ impl<S: Step> Design for Pipeline<S> {
     }
 
     fn block(&mut self, first: i64, records: &[Record<'_>]) -> Vec<u8> {
-        let batch = self.batch(first, records);
-        let decoded = self.decoder.decode(&batch);
+        let mut batch = self.batch(first, records);
+        let decoded = self.decoder.decode(&mut batch);
         assert_eq!(decoded.rejected.first(), None);
         let rows = self.step.rows(&batch, &decoded, &self.decoder);
         let binding = self.binding.get_or_insert_with(|| bind(&rows));

@@ -70,8 +70,8 @@ impl Run {
         run
     }
 
-    pub fn decode(&mut self, batch: Batch) {
-        let decoded = self.decoder.decode(&batch);
+    pub fn decode(&mut self, mut batch: Batch) {
+        let decoded = self.decoder.decode(&mut batch);
         self.batches.push((batch, decoded));
     }
 

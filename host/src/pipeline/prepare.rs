@@ -70,8 +70,8 @@ impl Preparer {
     }
 
     /// None: given up while waiting for the target.
-    pub(super) fn prepare(&mut self, source: SourceBatch, stop: &Stop) -> Result<Option<Prepared>> {
-        let decoded = self.decoder.decode(&source.batch);
+    pub(super) fn prepare(&mut self, mut source: SourceBatch, stop: &Stop) -> Result<Option<Prepared>> {
+        let decoded = self.decoder.decode(&mut source.batch);
         let shape = |id| self.decoder.shape(id).clone();
         let Transformed { rows, kept, filtered, rejected } =
             run::run(&self.transform, &mut self.plans, &source.batch, &decoded, shape);
