@@ -4,6 +4,7 @@ pub mod civil;
 pub mod classify;
 pub mod decimal;
 pub mod envelope;
+pub mod registry;
 pub mod scan;
 pub mod schema;
 pub mod shape;
@@ -20,6 +21,7 @@ use crate::batch::{Batch, Span};
 
 use classify::{NotChange, Other};
 use envelope::{Parts, View};
+use registry::{Registry, Side};
 use scan::{Json, Member, Scanner};
 use shape::{Shape, Shapes};
 use topic::{Rows, Shaped, Topic};
@@ -140,6 +142,8 @@ pub struct Decoder {
     value: Scanner,
     key: Scanner,
     key_names: Vec<Span>,
+    /// None: there is no registry, and what needs one is refused.
+    registry: Option<Registry>,
 }
 
 enum Outcome {
@@ -151,6 +155,23 @@ impl Decoder {
     /// A decoder that has met nothing yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same, for records whose schemas are in a registry too.
+    pub fn with_registry(registry: Registry) -> Self {
+        Decoder { registry: Some(registry), ..Self::default() }
+    }
+
+    /// Asks the registry, if there is one, for the schemas that a batch needs; comes before [`Self::decode`].
+    /// Waits for a registry that does not answer. None: given up because `give_up` said so.
+    ///
+    /// # Errors
+    /// Where the registry refuses the host, or what answers is none.
+    pub fn learn(&mut self, batch: &Batch, give_up: &dyn Fn() -> bool) -> anyhow::Result<Option<()>> {
+        match &mut self.registry {
+            Some(registry) => registry.learn(batch, give_up),
+            None => Ok(Some(())),
+        }
     }
 
     /// Decodes a batch. What is wrong with a record rejects that record, and no other. Text that an event
@@ -192,12 +213,23 @@ impl Decoder {
         let Some(record) = batch.records.get(index as usize).copied() else {
             return Err("the batch has no such record".into());
         };
-        let arena = batch.arena.as_slice();
         let Some(value) = record.value.filter(|value| !value.is_empty()) else {
             return Ok(Outcome::NotChange(NotChange::Tombstone));
         };
+        let mut open = |side, span| match &self.registry {
+            Some(registry) => registry.open(side, span, batch),
+            None => Ok(None),
+        };
+        let framed = open(Side::Value, value)?;
+        let framed_key = record.key.map_or(Ok(None), |key| open(Side::Key, key))?;
+        let value = framed.as_ref().map_or(value, |(span, _)| *span);
+        let key = framed_key.as_ref().map_or(record.key, |(span, _)| Some(*span));
+        let arena = batch.arena.as_slice();
         let refuse = |found| classify::not_an_object(value.of(arena), found);
-        let scanned = self.value.scan(arena, value, &topic.schemas);
+        let scanned = match &framed {
+            Some(_) => self.value.scan::<topic::KnownSchema>(arena, value, &[]),
+            None => self.value.scan(arena, value, &topic.schemas),
+        };
         let scanned = scanned.map_err(|fault| refuse(Err(fault.to_string())))?;
         match scanned.root {
             Json::Object => {}
@@ -205,22 +237,27 @@ impl Decoder {
             other => return Err(refuse(Ok(other))),
         }
         let view = View { scanner: &self.value, arena };
-        let opened = Opened::find(view, &mut topic.wrapped);
-        if let Some(schema) = opened.schema {
+        let opened = match &framed {
+            Some(_) => Opened::plain(view),
+            None => Opened::find(view, &mut topic.wrapped),
+        };
+        if let Some((_, codec)) = &framed {
+            topic.use_registered(&codec.label, &codec.schema);
+        } else if let Some(schema) = opened.schema {
             topic.use_schema(view.text(schema), scanned.known);
         }
+        let typed = framed.is_some() || opened.schema.is_some();
         if opened.payload.is_some_and(|(_, payload)| payload.json == Json::Null) {
             return Ok(Outcome::NotChange(NotChange::Tombstone));
         }
-        read_key(&mut self.key, topic, arena, record.key, &mut self.key_names);
+        read_key(&mut self.key, topic, arena, (key, framed_key.is_some()), &mut self.key_names);
         if !opened.parts.is_envelope() {
-            return other(topic, batch, view, &opened, &self.key_names).map(Outcome::NotChange);
+            return other(topic, batch, view, (&opened, typed), &self.key_names).map(Outcome::NotChange);
         }
         let parts = &opened.parts;
         let op = parts.op(view)?;
         let source = parts.source(view, &mut topic.source)?;
         let captured_at_us = parts.captured_at_us(view)?;
-        let typed = opened.schema.is_some();
         let shaped = if matches!(op, Op::Truncate | Op::Message) {
             let shape = topic.rowless(&batch.topic, view, &source, typed, &mut self.shapes)?;
             Shaped { shape, before: None, after: None }
@@ -254,11 +291,15 @@ struct Opened<'a> {
 }
 
 impl<'a> Opened<'a> {
+    /// What stands in no wrapper.
+    fn plain(view: View<'a>) -> Self {
+        Opened { parts: Parts::find(view, view.scanner.members()), payload: None, schema: None }
+    }
+
     /// `wrapped` is what the topic's first record settled, and is settled here if it was not.
     fn find(view: View<'a>, wrapped: &mut Option<bool>) -> Self {
-        let parts = Parts::find(view, view.scanner.members());
-        let plain = Opened { parts, payload: None, schema: None };
-        let wrapper = if parts.is_envelope() { None } else { envelope::wrapper(view) };
+        let plain = Opened::plain(view);
+        let wrapper = if plain.parts.is_envelope() { None } else { envelope::wrapper(view) };
         let Some(((_, schema), payload)) = wrapper else {
             wrapped.get_or_insert(false);
             return plain;
@@ -275,12 +316,13 @@ impl<'a> Opened<'a> {
 }
 
 /// Writes the names of the key's members to `names`; none where the key is no JSON object, as it need not
-/// be: keys may be null, plain text, or in another converter's format.
+/// be: keys may be null, plain text, or in another converter's format. A key whose schema was in a
+/// registry, as the second part of `key` says, has no wrapper.
 fn read_key(
     scanner: &mut Scanner,
     topic: &mut Topic,
     arena: &[u8],
-    key: Option<Span>,
+    (key, registered): (Option<Span>, bool),
     names: &mut Vec<Span>,
 ) {
     names.clear();
@@ -288,7 +330,7 @@ fn read_key(
     let Ok(scanned) = scanner.scan(arena, key, &topic.key_schemas) else { return };
     let view = View { scanner, arena };
     let mut members = scanner.members();
-    if let Some(((index, schema), (payload, _))) = envelope::wrapper(view) {
+    if let (Some(((index, schema), (payload, _))), false) = (envelope::wrapper(view), registered) {
         let is_schema = |(_, member): (u32, &Member)| member.name(arena).as_ref() == b"type";
         if scanned.known.is_some() || schema.json == Json::Null || scanner.members_of(index).any(is_schema) {
             members = scanner.members_of(payload);
@@ -300,18 +342,16 @@ fn read_key(
     names.extend(members.map(|(_, member)| member.key));
 }
 
-/// The class of a record that is no envelope.
+/// The class of a record that is no envelope. `typed`: the first of the topic's schemas is its own.
 fn other(
     topic: &Topic,
     batch: &Batch,
     view: View<'_>,
-    opened: &Opened<'_>,
+    (opened, typed): (&Opened<'_>, bool),
     key: &[Span],
 ) -> Result<NotChange, String> {
     let schema = match topic.schemas.first() {
-        Some(schema) if opened.schema.is_some() => {
-            schema.parsed.as_ref().map_err(String::clone)?.name.as_str()
-        }
+        Some(schema) if typed => schema.parsed.as_ref().map_err(String::clone)?.name.as_str(),
         _ => "",
     };
     let members = match opened.payload {

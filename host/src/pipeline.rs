@@ -37,6 +37,8 @@ use crate::cli::summary::Summary;
 use crate::clickhouse::client::Client;
 use crate::commit::DIGEST_DIGITS;
 use crate::config::{Settings, Sink, Source};
+use crate::debezium::Decoder;
+use crate::debezium::registry::{self, Registry};
 use crate::error::Classify;
 use crate::signal::Shutdown;
 use crate::source::kafka::{self, KafkaInput};
@@ -158,7 +160,14 @@ impl<'a> Stages<'a> {
         };
         let print = settings.print.then_some(out);
         let deliverer = Deliverer::new(reach, rows, Letters::open(settings)?, print);
-        let preparer = Preparer::new(transform, targets);
+        let decoder = match &settings.registry {
+            Some(registry) => {
+                let client = registry::client::Client::new(registry, Handle::current())?;
+                Decoder::with_registry(Registry::new(Box::new(client), registry.framing))
+            }
+            None => Decoder::new(),
+        };
+        let preparer = Preparer::new(transform, decoder, targets);
         Ok(Stages { input, preparer, deliverer })
     }
 

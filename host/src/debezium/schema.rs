@@ -30,7 +30,12 @@ pub struct ColumnSchema {
 /// Reads the text of a value's schema. An error names the column that it cannot make sense of.
 pub fn parse(text: &str) -> Result<ValueSchema, String> {
     let tree: Tree = serde_json::from_str(text).map_err(|error| format!("the schema is no json: {error}"))?;
-    let row = field(&tree, "after").or_else(|| field(&tree, "before"));
+    of_tree(&tree)
+}
+
+/// The same of a schema that is no text any more.
+pub fn of_tree(tree: &Tree) -> Result<ValueSchema, String> {
+    let row = field(tree, "after").or_else(|| field(tree, "before"));
     let columns: Vec<ColumnSchema> = match row {
         Some(row) => fields(row).iter().map(column).collect::<Result<_, _>>()?,
         None => Vec::new(),
@@ -39,7 +44,7 @@ pub fn parse(text: &str) -> Result<ValueSchema, String> {
     if let Some(twice) = columns.iter().find(|column| !names.insert(column.name.as_str())) {
         return Err(format!("the schema has two columns `{}`", twice.name));
     }
-    Ok(ValueSchema { name: text_of(&tree, "name").to_owned(), columns })
+    Ok(ValueSchema { name: text_of(tree, "name").to_owned(), columns })
 }
 
 fn fields(schema: &Tree) -> &[Tree] {
