@@ -16,6 +16,7 @@ mod fixtures;
 mod groups;
 mod hostile;
 mod main_path;
+mod registry;
 mod signals;
 mod swap;
 mod tables;

@@ -15,6 +15,7 @@ mod avro;
 mod cache;
 mod frame;
 mod json;
+mod json_schema;
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use crate::batch::{Batch, Record, Span};
 use crate::error::Classify;
 
 use super::scan::MAX_RECORD_BYTES;
-use super::schema::ValueSchema;
+use super::schema::{self, ValueSchema};
 use avro::Avro;
 use cache::{Cache, Known};
 use client::{Format, Reference, Registered, Trouble};
@@ -81,6 +82,8 @@ pub struct Codec {
 #[derive(Debug)]
 enum Body {
     Avro(Avro),
+    /// It is JSON.
+    Json,
 }
 
 /// A schema registry, and what it has said.
@@ -204,6 +207,9 @@ fn refused(trouble: Trouble) -> anyhow::Result<Option<Known>> {
     match trouble {
         Trouble::Unknown(why) => Ok(Some(Known::bad(format!("the registry does not know it: {why}")))),
         Trouble::Unfit(why) => Ok(Some(Known::bad(format!("it cannot be used: {why}")))),
+        Trouble::Elsewhere(what) => {
+            Err(anyhow!("the schema registry: {what}")).environment().help(client::NO_REGISTRY)
+        }
         Trouble::Halt { what, help } => Err(anyhow!("the schema registry: {what}")).environment().help(help),
         Trouble::Wait(what) => Err(anyhow!("the schema registry: {what}")).environment(),
     }
@@ -223,13 +229,16 @@ impl Codec {
                 let (avro, schema) = Avro::parse(&found.text, &others)?;
                 (schema, Body::Avro(avro))
             }
-            other => return Err(format!("{other:?} is not supported yet")),
+            Format::Json => (json_schema::parse(&found.text, references)?, Body::Json),
+            Format::Connect => (schema::parse(&found.text)?, Body::Json),
+            Format::Protobuf => return Err("protobuf is not supported yet: use avro or json schema".into()),
         };
         Ok(Codec { label: id.label(), schema: Arc::new(schema), body })
     }
 
     /// Where the JSON of `body` is.
     fn to_json(&self, body: Span, arena: &mut Vec<u8>) -> Result<Span, String> {
+        let Body::Avro(avro) = &self.body else { return Ok(body) };
         let start = arena.len();
         if start + MAX_OUTPUT_BYTES > MAX_ARENA_BYTES {
             return Err(format!(
@@ -237,7 +246,6 @@ impl Codec {
                 (MAX_ARENA_BYTES - MAX_OUTPUT_BYTES) >> 20
             ));
         }
-        let Body::Avro(avro) = &self.body;
         // The arena grows while the body is read from it.
         let bytes = body.of(arena).to_vec();
         if let Err(what) = avro.to_json(&bytes, arena) {

@@ -65,6 +65,8 @@ pub enum Trouble {
     Unknown(String),
     /// There is one that cannot be used.
     Unfit(String),
+    /// There is no such place: what answers is no registry, or does not know this kind of id.
+    Elsewhere(String),
     /// It refuses the host, or is no registry. Nothing that is read then can be right.
     Halt {
         /// What happened.
@@ -259,17 +261,27 @@ impl Source for Client {
     fn schema(&self, id: SchemaId) -> Result<Registered, Trouble> {
         let path = |words: [&str; 2], id: String| words.map(str::to_owned).into_iter().chain([id]).collect();
         match id {
+            // To no registry such numbers are ids, and what it says to them tells nothing about it.
+            SchemaId::Number(id) if i32::try_from(id).is_err() => Err(no_id()),
+            SchemaId::Global(id) | SchemaId::Content(id) if i64::try_from(id).is_err() => Err(no_id()),
             SchemaId::Number(id) => self.object(&["schemas", "ids", &id.to_string()]),
-            SchemaId::Guid(id) => self.object(&["schemas", "guids", &super::hyphenated(id)]),
+            SchemaId::Guid(id) => match self.object(&["schemas", "guids", &super::hyphenated(id)]) {
+                Err(Trouble::Elsewhere(_)) => Err(Trouble::Unknown("it finds nothing by a guid".into())),
+                answer => answer,
+            },
             SchemaId::Global(id) => self.artifact(path(["ids", "globalIds"], id.to_string())),
             SchemaId::Content(id) => self.artifact(path(["ids", "contentIds"], id.to_string())),
         }
     }
 
     fn referred(&self, reference: &Reference) -> Result<Registered, Trouble> {
-        match reference.path.first().map(String::as_str) {
+        let answer = match reference.path.first().map(String::as_str) {
             Some("subjects") => self.object(&reference.path),
             _ => self.artifact(reference.path.clone()),
+        };
+        match answer {
+            Err(Trouble::Elsewhere(what)) => Err(Trouble::Unknown(what)),
+            answer => answer,
         }
     }
 }
@@ -290,18 +302,22 @@ fn guessed(text: &str) -> Format {
     }
 }
 
+/// What to do where something answers that is no registry.
+pub(super) const NO_REGISTRY: &str = "check registry.url and registry.framing: `confluent` needs the root of \
+     Confluent's API (of Apicurio's registry .../apis/ccompat/v7), `apicurio` that of Apicurio's \
+     (.../apis/registry/v2)";
+
 fn no_registry(what: &str) -> Trouble {
-    Trouble::Halt {
-        what: what.to_owned(),
-        help: "check registry.url and registry.framing: `confluent` needs the root of Confluent's API (of Apicurio's \
-               registry .../apis/ccompat/v7), `apicurio` that of Apicurio's (.../apis/registry/v2)"
-            .into(),
-    }
+    Trouble::Halt { what: what.to_owned(), help: NO_REGISTRY.into() }
+}
+
+fn no_id() -> Trouble {
+    Trouble::Unknown("ids are not so large".into())
 }
 
 fn classified(status: u16, body: Vec<u8>) -> Result<Vec<u8>, Trouble> {
-    let said = said(&body);
-    let shown = said.as_deref().unwrap_or("");
+    let said = Said::of(&body);
+    let shown = said.as_ref().map_or("", |said| &said.message);
     match (status, &said) {
         (200, _) => Ok(body),
         (401 | 403, _) => Err(Trouble::Halt {
@@ -309,21 +325,38 @@ fn classified(status: u16, body: Vec<u8>) -> Result<Vec<u8>, Trouble> {
             help: "check registry.user and registry.password_file, or registry.token_file, and what they may read"
                 .into(),
         }),
-        (404, Some(said)) => Err(Trouble::Unknown(said.clone())),
-        (408 | 429 | 500..=599, _) => Err(Trouble::Wait(format!("status {status} {shown}").trim_end().to_owned())),
-        (400..=499, Some(said)) => Err(Trouble::Unfit(format!("the registry answers with status {status}: {said}"))),
+        (404, Some(Said { found_nothing: true, message })) => Err(Trouble::Unknown(message.clone())),
+        (404, _) => Err(Trouble::Elsewhere(format!("it answers with status 404 {shown}").trim_end().to_owned())),
+        (408 | 429 | 500..=599, _) => {
+            Err(Trouble::Wait(format!("it answers with status {status} {shown}").trim_end().to_owned()))
+        }
+        (400..=499, Some(said)) => {
+            Err(Trouble::Unfit(format!("the registry answers with status {status}: {}", said.message)))
+        }
         _ => Err(no_registry(&format!("it answers with status {status}, and not as a registry does"))),
     }
 }
 
-/// The message of a registry's error; none where the answer is no registry's.
-fn said(body: &[u8]) -> Option<String> {
-    let tree: Tree = serde_json::from_slice(body).ok()?;
-    let code = tree.get("error_code")?.as_i64()?;
-    let message = tree.get("message").and_then(Tree::as_str).unwrap_or_default();
-    let plain = |letter: char| if letter.is_control() { ' ' } else { letter };
-    let message: String = message.chars().take(200).map(plain).collect();
-    Some(format!("{message} (error {code})"))
+/// What a registry says of an error.
+struct Said {
+    message: String,
+    /// The question was understood: a schema, subject or version is not there.
+    found_nothing: bool,
+}
+
+impl Said {
+    /// None: the answer is no registry's.
+    fn of(body: &[u8]) -> Option<Said> {
+        let tree: Tree = serde_json::from_slice(body).ok()?;
+        let text = |member: &str| tree.get(member).and_then(Tree::as_str).unwrap_or_default();
+        let code = tree.get("error_code")?.as_i64()?;
+        let plain = |letter: char| if letter.is_control() { ' ' } else { letter };
+        let message: String = text("message").chars().take(200).map(plain).collect();
+        // Both say 404, or 0, where they have nothing at an address. Apicurio says 404 of what it has not, too.
+        let found_nothing =
+            (40_400..40_500).contains(&code) || (code == 404 && text("name").ends_with("NotFoundException"));
+        Some(Said { message: format!("{message} (error {code})"), found_nothing })
+    }
 }
 
 /// A request that got no whole answer. Asking twice harms nobody.
