@@ -33,6 +33,7 @@ use self::letters::Letters;
 use self::prepare::{Prepared, Preparer};
 use self::reach::Reach;
 use self::targets::Targets;
+use crate::batch::HeaderNames;
 use crate::cli::summary::Summary;
 use crate::clickhouse::client::Client;
 use crate::commit::DIGEST_DIGITS;
@@ -137,7 +138,8 @@ impl<'a> Stages<'a> {
         let targets = Arc::new(Mutex::new(Targets::new(client.clone(), settings)));
         let (input, commits) = match &settings.source {
             Source::Kafka(source) => {
-                let (input, commits) = kafka::open(source, settings.batch, settings.dry_run)?;
+                let headers = header_names(settings);
+                let (input, commits) = kafka::open(source, settings.batch, headers, settings.dry_run)?;
                 (Input::Kafka(Box::new(input)), Some(commits))
             }
             Source::Lines { .. } => (Input::Lines, None),
@@ -160,13 +162,11 @@ impl<'a> Stages<'a> {
         };
         let print = settings.print.then_some(out);
         let deliverer = Deliverer::new(reach, rows, Letters::open(settings)?, print);
-        let decoder = match &settings.registry {
-            Some(registry) => {
-                let client = registry::client::Client::new(registry, Handle::current())?;
-                Decoder::with_registry(Registry::new(Box::new(client), registry.framing))
-            }
-            None => Decoder::new(),
-        };
+        let mut decoder = Decoder::new();
+        if let Some(registry) = &settings.registry {
+            let client = registry::client::Client::new(registry, Handle::current())?;
+            decoder = decoder.with_registry(Registry::new(Box::new(client), registry.framing));
+        }
         let preparer = Preparer::new(transform, decoder, targets);
         Ok(Stages { input, preparer, deliverer })
     }
@@ -213,6 +213,7 @@ fn read(input: Input, settings: &Settings, batches: SyncSender<SourceBatch>, sto
             lines::run(
                 path.as_deref(),
                 &settings.batch,
+                &header_names(settings),
                 batches,
                 &settings.bounds,
                 &stop.shutdown,
@@ -222,6 +223,15 @@ fn read(input: Input, settings: &Settings, batches: SyncSender<SourceBatch>, sto
         }
         (Input::Lines, Source::Kafka(_)) => Ok(()),
     }
+}
+
+/// The record headers that decoding looks at. Without any the sources do not look at headers.
+fn header_names(settings: &Settings) -> HeaderNames {
+    let mut names = HeaderNames::default();
+    if let Some(registry) = &settings.registry {
+        names.add(registry.framing.headers());
+    }
+    names
 }
 
 fn prepare(

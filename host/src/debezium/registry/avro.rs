@@ -90,7 +90,7 @@ impl Avro {
     /// Reads a schema; `others` are the schemas that it refers to, those first that others refer to.
     pub fn parse(text: &str, others: &[&str]) -> Result<(Avro, ValueSchema), String> {
         let (avro, meanings) = parse::parse(text, others)?;
-        let schema = schema::of_tree(&avro.connect_root(&meanings))?;
+        let schema = schema::of_tree(&avro.connect_root(&meanings));
         Ok((avro, schema))
     }
 

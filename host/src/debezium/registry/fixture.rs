@@ -29,8 +29,12 @@ impl Fake {
         Fake { schemas: (1..).map(SchemaId::Number).zip(schemas).collect(), ..Fake::default() }
     }
 
+    pub fn decoder_of(&self, framing: Framing) -> Decoder {
+        Decoder::new().with_registry(Registry::new(Box::new(self.clone()), framing))
+    }
+
     pub fn decoder(&self) -> Decoder {
-        Decoder::with_registry(Registry::new(Box::new(self.clone()), Framing::Confluent))
+        self.decoder_of(Framing::Confluent)
     }
 }
 

@@ -9,7 +9,9 @@ const MAX_DEPTH: u32 = 64;
 
 /// Reads a schema; `references` are those that it refers to, by the names that it has for them.
 pub(super) fn parse(text: &str, references: &[(String, String)]) -> Result<ValueSchema, String> {
-    let read = |text: &str| serde_json::from_str::<Tree>(text).map_err(|error| format!("the schema is no json: {error}"));
+    let read = |text: &str| {
+        serde_json::from_str::<Tree>(text).map_err(|error| format!("the schema is no json: {error}"))
+    };
     let documents = references.iter().map(|(name, text)| Ok((name.as_str(), read(text)?)));
     let documents: Vec<(&str, Tree)> = documents.collect::<Result<_, String>>()?;
     let root = read(text)?;
@@ -39,7 +41,7 @@ pub(super) fn parse(text: &str, references: &[(String, String)]) -> Result<Value
         fields.push(field_tree);
     }
     tree["fields"] = fields.into();
-    schema::of_tree(&tree)
+    Ok(schema::of_tree(&tree))
 }
 
 struct Reader<'a> {
@@ -85,7 +87,9 @@ impl<'a> Reader<'a> {
             name => self.documents.iter().find(|(known, _)| *known == name).map(|(_, document)| document),
         };
         let found = document.and_then(|document| Some(Place { document, tree: document.pointer(pointer)? }));
-        found.ok_or_else(|| format!("it refers to `{}`, which is nowhere", to.chars().take(100).collect::<String>()))
+        found.ok_or_else(|| {
+            format!("it refers to `{}`, which is nowhere", to.chars().take(100).collect::<String>())
+        })
     }
 
     /// The choice that is not null, where there is just one.

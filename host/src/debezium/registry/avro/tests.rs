@@ -77,7 +77,7 @@ fn column(ty: &str) -> schema::ColumnSchema {
     );
     let (_, schema) = Avro::parse(&text, &[]).unwrap();
     assert_eq!(schema.name, "n.Envelope");
-    schema.columns.into_iter().next().unwrap()
+    schema.columns.unwrap().into_iter().next().unwrap()
 }
 
 #[test]
