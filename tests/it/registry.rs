@@ -91,7 +91,7 @@ fn events_in_avro_give_the_rows_of_events_in_json_and_wait_for_a_registry_that_w
 
     // A table gets a column; the host sees that when the registry is gone.
     let running = host_of_avro(stack, &avro).start();
-    running.wait_for_line("partitions");
+    running.wait_for_line("registry_avro.public.all_types\" partition=0");
     running.signal("STOP");
     let known = versions(stack);
     source(stack, "alter table all_types add column later int; update all_types set later = 7 where id = 1");
