@@ -32,6 +32,11 @@ impl Patterns {
         self.0.iter().any(|pattern| matches(pattern, name))
     }
 
+    /// Whether one of them is a pattern of a table.
+    pub fn contains_table(&self, table: &Table) -> bool {
+        self.contains_any(&table.name, &qualified(table))
+    }
+
     fn contains_any(&self, name: &str, qualified: &[String]) -> bool {
         self.0.iter().any(|pattern| {
             matches(pattern, name)
@@ -62,9 +67,7 @@ impl Tables {
 
     /// Whether a table is taken.
     pub fn contains(&self, table: &Table) -> bool {
-        let qualified = qualified(table);
-        let is_in = |patterns: &Patterns| patterns.contains_any(&table.name, &qualified);
-        self.only.as_ref().is_none_or(is_in) && !is_in(&self.except)
+        self.only.as_ref().is_none_or(|only| only.contains_table(table)) && !self.except.contains_table(table)
     }
 }
 

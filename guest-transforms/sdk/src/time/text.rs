@@ -1,18 +1,20 @@
-//! Times as text, the way that ClickHouse writes them.
+//! Times as text, the way that the host writes them into columns of text.
 
 use std::fmt;
 
 const DAY: i64 = 86_400_000_000;
 
-/// A day, in days since 1970-01-01: `2024-05-06`. Years before 1 are negative: the one before 1 is 0.
+/// A day, in days since 1970-01-01: `2024-05-06`. Years that have no four digits get a sign; the one before 1
+/// is 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DateText(pub i64);
 
-/// A time of day or a span, in microseconds: `07:08:09.123456`. There may be more hours than 23, and a sign.
+/// A time of day or a span, in microseconds: `07:08:09.123456`, with as few of no, three or six digits of
+/// fraction as show it all. There may be more hours than 23, and a sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeText(pub i64);
 
-/// A point of time in UTC, in microseconds since 1970-01-01: `2024-05-06 07:08:09.123456`.
+/// A point of time in UTC, in microseconds since 1970-01-01: `2024-05-06T07:08:09.123456Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimestampText(pub i64);
 
@@ -27,8 +29,10 @@ impl fmt::Display for DateText {
         let day = day - (153 * month + 2) / 5 + 1;
         let month = if month < 10 { month + 3 } else { month - 9 };
         let year = year + era * 400 + i128::from(month <= 2);
-        let sign = if year < 0 { "-" } else { "" };
-        write!(out, "{sign}{:04}-{month:02}-{day:02}", year.unsigned_abs())
+        match year {
+            0..=9999 => write!(out, "{year:04}-{month:02}-{day:02}"),
+            _ => write!(out, "{year:+05}-{month:02}-{day:02}"),
+        }
     }
 }
 
@@ -37,13 +41,18 @@ impl fmt::Display for TimeText {
         let sign = if self.0 < 0 { "-" } else { "" };
         let (seconds, micros) = (self.0.unsigned_abs() / 1_000_000, self.0.unsigned_abs() % 1_000_000);
         let (hours, minutes) = (seconds / 3_600, seconds / 60 % 60);
-        write!(out, "{sign}{hours:02}:{minutes:02}:{:02}.{micros:06}", seconds % 60)
+        write!(out, "{sign}{hours:02}:{minutes:02}:{:02}", seconds % 60)?;
+        match micros {
+            0 => Ok(()),
+            _ if micros % 1_000 == 0 => write!(out, ".{:03}", micros / 1_000),
+            _ => write!(out, ".{micros:06}"),
+        }
     }
 }
 
 impl fmt::Display for TimestampText {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} {}", DateText(self.0.div_euclid(DAY)), TimeText(self.0.rem_euclid(DAY)))
+        write!(out, "{}T{}Z", DateText(self.0.div_euclid(DAY)), TimeText(self.0.rem_euclid(DAY)))
     }
 }
 
@@ -65,7 +74,7 @@ mod tests {
             (-719_163, "0000-12-31"),
             (-719_529, "-0001-12-31"),
             (2_932_896, "9999-12-31"),
-            (2_932_897, "10000-01-01"),
+            (2_932_897, "+10000-01-01"),
         ] {
             assert_eq!(DateText(days).to_string(), text);
         }
@@ -76,9 +85,10 @@ mod tests {
 
     #[test]
     fn spans_have_a_sign_and_any_number_of_hours() {
-        assert_eq!(TimeText(0).to_string(), "00:00:00.000000");
+        assert_eq!(TimeText(0).to_string(), "00:00:00");
         assert_eq!(TimeText(86_399_999_999).to_string(), "23:59:59.999999");
-        assert_eq!(TimeText(-3_020_399_000_000).to_string(), "-838:59:59.000000");
+        assert_eq!(TimeText(-3_020_399_000_000).to_string(), "-838:59:59");
+        assert_eq!(TimeText(3_600_050_000).to_string(), "01:00:00.050");
         assert!(TimeText(i64::MIN).to_string().starts_with("-2562047788:00:54"));
     }
 
