@@ -33,6 +33,7 @@ use self::letters::Letters;
 use self::prepare::{Prepared, Preparer};
 use self::reach::Reach;
 use self::targets::Targets;
+use crate::batch::HeaderNames;
 use crate::cli::summary::Summary;
 use crate::clickhouse::client::Client;
 use crate::commit::DIGEST_DIGITS;
@@ -135,7 +136,8 @@ impl<'a> Stages<'a> {
         let targets = Arc::new(Mutex::new(Targets::new(client.clone(), settings)));
         let (input, commits) = match &settings.source {
             Source::Kafka(source) => {
-                let (input, commits) = kafka::open(source, settings.batch, settings.dry_run)?;
+                let headers = header_names(settings);
+                let (input, commits) = kafka::open(source, settings.batch, headers, settings.dry_run)?;
                 (Input::Kafka(Box::new(input)), Some(commits))
             }
             Source::Lines { .. } => (Input::Lines, None),
@@ -204,6 +206,7 @@ fn read(input: Input, settings: &Settings, batches: SyncSender<SourceBatch>, sto
             lines::run(
                 path.as_deref(),
                 &settings.batch,
+                &header_names(settings),
                 batches,
                 &settings.bounds,
                 &stop.shutdown,
@@ -213,6 +216,11 @@ fn read(input: Input, settings: &Settings, batches: SyncSender<SourceBatch>, sto
         }
         (Input::Lines, Source::Kafka(_)) => Ok(()),
     }
+}
+
+/// The record headers that decoding looks at. Without any the sources do not look at headers.
+fn header_names(_settings: &Settings) -> HeaderNames {
+    HeaderNames::default()
 }
 
 fn prepare(

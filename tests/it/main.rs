@@ -19,3 +19,4 @@ mod main_path;
 mod signals;
 mod swap;
 mod tables;
+mod transforms;

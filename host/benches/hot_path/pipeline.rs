@@ -87,7 +87,8 @@ impl<S: Step> Pipeline<S> {
         let now = Instant::now();
         let mut open = OpenBatch::new(self.topic.clone(), 0, first, None, now);
         for (offset, (key, value)) in (first..).zip(records) {
-            let record = Incoming { offset, timestamp_ms: None, key: Some(key), value: Some(value) };
+            let (key, value) = (Some(*key), Some(*value));
+            let record = Incoming { offset, timestamp_ms: None, key, value, headers: &[] };
             assert!(open.takes(&record, &BATCH));
             open.push(&record, now);
         }

@@ -15,13 +15,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
 use self::context::{Assigned, Event, HostContext};
 use self::ownership::{Ownership, Partition};
 use super::SourceBatch;
-use crate::batch::{Batch, Incoming, OpenBatch};
+use crate::batch::{Batch, HeaderNames, Incoming, IncomingHeader, OpenBatch};
 use crate::commit::Seal;
 use crate::config::{BatchLimits, Bounds, Kafka, Start};
 use crate::error::Classify;
@@ -50,6 +50,7 @@ type HostConsumer = BaseConsumer<HostContext>;
 pub struct KafkaInput {
     consumer: Arc<HostConsumer>,
     limits: BatchLimits,
+    headers: HeaderNames,
     partitions: HashMap<Partition, Reading>,
     ready: VecDeque<SourceBatch>,
     paused: bool,
@@ -80,8 +81,14 @@ pub struct Commits {
     ownership: Arc<Ownership>,
 }
 
-/// Checks that the brokers answer, then joins the group. A dry run commits nothing.
-pub fn open(source: &Kafka, limits: BatchLimits, dry_run: bool) -> Result<(KafkaInput, Commits)> {
+/// Checks that the brokers answer, then joins the group. Batches keep the records' `headers` of these names.
+/// A dry run commits nothing.
+pub fn open(
+    source: &Kafka,
+    limits: BatchLimits,
+    headers: HeaderNames,
+    dry_run: bool,
+) -> Result<(KafkaInput, Commits)> {
     let ownership = Arc::new(Ownership::default());
     let context = HostContext::new(ownership.clone(), source.start == Start::Earliest, dry_run);
     let consumer: HostConsumer = client::settings(source)
@@ -95,6 +102,7 @@ pub fn open(source: &Kafka, limits: BatchLimits, dry_run: bool) -> Result<(Kafka
     let input = KafkaInput {
         consumer: consumer.clone(),
         limits,
+        headers,
         partitions: HashMap::new(),
         ready: VecDeque::new(),
         paused: false,
@@ -264,11 +272,13 @@ impl KafkaInput {
         let Some(reading) = self.partitions.get_mut(&key) else {
             return Ok(()); // fetched before its partition was revoked
         };
+        let headers = kept_headers(message, &self.headers);
         let record = Incoming {
             offset: message.offset(),
             timestamp_ms: message.timestamp().to_millis(),
             key: message.key(),
             value: message.payload(),
+            headers: &headers,
         };
         if record.offset < reading.next {
             bail!(
@@ -386,6 +396,15 @@ impl KafkaInput {
             Err(error) => tracing::warn!(paused, "partitions could not be paused or resumed: {error}"),
         }
     }
+}
+
+/// The headers of `message` that have one of `names`. librdkafka reads headers only when it is asked for them.
+fn kept_headers<'m>(message: &'m BorrowedMessage<'_>, names: &'m HeaderNames) -> Vec<IncomingHeader<'m>> {
+    if names.is_empty() {
+        return Vec::new();
+    }
+    let all = message.headers().into_iter().flat_map(|headers| headers.iter());
+    all.filter_map(|Header { key, value }| Some((names.find(key)?, value))).collect()
 }
 
 impl Reading {
