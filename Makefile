@@ -27,8 +27,8 @@ test: check ## every check and every test: unit, component, and end to end with 
 	exit $$status
 
 check: ## what `make test` does before it runs tests
-	@$(STACK) install
-	@$(STACK) fetch
+	@$(STACK) install mariadb
+	@$(STACK) fetch mariadb
 	@$(MAKE) lint
 	@$(MAKE) guests
 	@tests/stack/check_compose.sh
