@@ -17,6 +17,7 @@ mod groups;
 mod hostile;
 mod main_path;
 mod mariadb;
+mod registry;
 mod signals;
 mod swap;
 mod tables;

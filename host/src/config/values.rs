@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::keys::nearest;
-use super::{Compression, DeadLetters, LogFormat, Start, TopicPattern};
+use super::{Compression, DeadLetters, Framing, LogFormat, Start, TopicPattern};
 
 /// What a text means, or what is wrong with it.
 pub type Read<T> = Result<T, String>;
@@ -57,6 +57,11 @@ fn one_of<T: Copy>(text: &str, choices: &[(&str, T)]) -> Read<T> {
 /// Where to start.
 pub fn start(text: &str) -> Read<Start> {
     one_of(text, &[("earliest", Start::Earliest), ("latest", Start::Latest)])
+}
+
+/// How records name their schemas.
+pub fn framing(text: &str) -> Read<Framing> {
+    one_of(text, &[("confluent", Framing::Confluent), ("apicurio", Framing::Apicurio)])
 }
 
 /// How to compress.
@@ -179,18 +184,24 @@ pub fn dead_letters(text: &str) -> Read<DeadLetters> {
 
 /// The address of ClickHouse's HTTP interface.
 pub fn url(text: &str) -> Read<reqwest::Url> {
+    address(text, "http://localhost:8123", "ClickHouse's HTTP interface", "`user` and `password_file`")
+}
+
+/// The address of a schema registry.
+pub fn registry_url(text: &str) -> Read<reqwest::Url> {
+    let credentials = "`registry.user` and `registry.password_file`";
+    address(text, "http://localhost:8081", "a schema registry", credentials)
+}
+
+fn address(text: &str, example: &str, what: &str, credentials: &str) -> Read<reqwest::Url> {
     // A text that cannot be parsed is not shown: it may hold a password all the same.
-    let url = reqwest::Url::parse(text).map_err(|error| {
-        format!("not a URL such as http://localhost:8123: {}", error.to_string().to_lowercase())
-    })?;
+    let url = reqwest::Url::parse(text)
+        .map_err(|error| format!("not a URL such as {example}: {}", error.to_string().to_lowercase()))?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("a URL does not carry credentials here: use `user` and `password_file`".to_owned());
+        return Err(format!("a URL does not carry credentials here: use {credentials}"));
     }
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!(
-            "`{}` is not a scheme of ClickHouse's HTTP interface: use http or https",
-            url.scheme()
-        ));
+        return Err(format!("`{}` is not a scheme of {what}: use http or https", url.scheme()));
     }
     if url.host_str().is_none_or(str::is_empty) {
         return Err("the URL names no host".to_owned());

@@ -25,16 +25,15 @@ impl Decoder {
         &mut self,
         topic: &mut Topic,
         batch: &mut Batch,
-        record: u32,
+        (record, key): (u32, KeyText),
         cells: &mut Vec<Span>,
     ) -> Result<Outcome, String> {
         let nothing = Ok(Outcome::NotChange(NotChange::Tombstone));
         if self.options.tombstones == Tombstones::Ignore {
             return nothing;
         }
-        let span = batch.records.get(record as usize).and_then(|record| record.key);
         let options = (batch.arena.as_slice(), &self.options);
-        let key = read_key(&mut self.key, topic, options, span, &mut self.key_names);
+        let key = read_key(&mut self.key, topic, options, key, &mut self.key_names);
         let Some(row) = key.filter(|_| !self.key_names.is_empty()) else { return nothing };
         self.block.begin();
         self.block.member("table", &last_segment(&batch.topic))?;

@@ -35,9 +35,14 @@ pub struct ColumnSchema {
 /// Reads the text of a value's schema.
 pub fn parse(text: &str) -> Result<ValueSchema, String> {
     let tree: Tree = serde_json::from_str(text).map_err(|error| format!("the schema is no json: {error}"))?;
-    let row = field(&tree, "after").or_else(|| field(&tree, "before"));
-    let name = text_of(&tree, "name").to_owned();
-    Ok(ValueSchema { name, columns: columns(row.map_or(&[], fields)), own: columns(fields(&tree)) })
+    Ok(of_tree(&tree))
+}
+
+/// The same of a schema that is no text any more.
+pub fn of_tree(tree: &Tree) -> ValueSchema {
+    let row = field(tree, "after").or_else(|| field(tree, "before"));
+    let name = text_of(tree, "name").to_owned();
+    ValueSchema { name, columns: columns(row.map_or(&[], fields)), own: columns(fields(tree)) }
 }
 
 /// An error names the column that it cannot make sense of.

@@ -122,14 +122,24 @@ impl Topic {
         match known {
             Some(0) => {}
             Some(index) if index < self.schemas.len() => self.schemas[..=index].rotate_right(1),
-            _ => {
-                let serial = self.schemas_made;
-                self.schemas_made += 1;
-                self.schemas.truncate(REMEMBERED - 1);
-                let parsed = schema::parse(text).map(Arc::new);
-                self.schemas.insert(0, KnownSchema { text: text.as_bytes().into(), serial, parsed });
-            }
+            _ => self.remember_schema(text.as_bytes(), schema::parse(text).map(Arc::new)),
         }
+    }
+
+    /// The same for a schema of a registry; `label` is what no other has, and no JSON begins with.
+    pub fn use_registered(&mut self, label: &[u8], schema: &Arc<ValueSchema>) {
+        match self.schemas.iter().position(|known| *known.text == *label) {
+            Some(0) => {}
+            Some(index) => self.schemas[..=index].rotate_right(1),
+            None => self.remember_schema(label, Ok(Arc::clone(schema))),
+        }
+    }
+
+    fn remember_schema(&mut self, text: &[u8], parsed: Result<Arc<ValueSchema>, String>) {
+        let serial = self.schemas_made;
+        self.schemas_made += 1;
+        self.schemas.truncate(REMEMBERED - 1);
+        self.schemas.insert(0, KnownSchema { text: text.into(), serial, parsed });
     }
 
     /// Remembers the text of a key's schema.

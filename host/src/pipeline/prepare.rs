@@ -65,12 +65,15 @@ pub(super) struct Prepared {
 }
 
 impl Preparer {
-    pub(super) fn new(transform: Transform, targets: Arc<Mutex<Targets>>) -> Self {
-        Preparer { transform, decoder: Decoder::new(), plans: Plans::default(), targets }
+    pub(super) fn new(transform: Transform, decoder: Decoder, targets: Arc<Mutex<Targets>>) -> Self {
+        Preparer { transform, decoder, plans: Plans::default(), targets }
     }
 
-    /// None: given up while waiting for the target.
+    /// None: given up while waiting for the schema registry or the target.
     pub(super) fn prepare(&mut self, mut source: SourceBatch, stop: &Stop) -> Result<Option<Prepared>> {
+        if self.decoder.learn(&source.batch, &|| stop.give_up())?.is_none() {
+            return Ok(None);
+        }
         let decoded = self.decoder.decode(&mut source.batch);
         let shape = |id| self.decoder.shape(id).clone();
         let Transformed { rows, kept, filtered, rejected } =
