@@ -49,6 +49,9 @@ pub struct Job<'a> {
     pub table: &'a str,
     /// Names the range, the table, and the rows' place among the range's inserts: the same in each attempt.
     pub token: String,
+    /// Whether a row that is inserted twice counts once: the table has a key and versions. Then no attempt
+    /// carries its token, since a server that is killed can log a token and lose its rows.
+    pub converges: bool,
     /// None: the table cannot say which rows it has.
     pub identity: Option<IdentityColumns>,
     /// The rows' identities; ascending by offset.
@@ -136,6 +139,10 @@ impl Inserter<'_> {
                     (self.reseal)(series)?;
                 }
             }
+            if verify && job.converges {
+                // Nothing that an attempt of now may remove is to come back later.
+                self.end_zombies(&job.token);
+            }
             let failure = match self.attempt(job, &rows, series, waits.attempt) {
                 Ok(()) if !verify || job.identity.is_none() => return Ok(Landed::Except(vec![])),
                 Ok(()) => {
@@ -148,8 +155,7 @@ impl Inserter<'_> {
             // Even a failure that the server names may come after its rows were written (a view that fails).
             verify |= failure.class != Class::Retry || failure.code.is_some();
             match waits.class(&failure, rows.len()) {
-                Class::Retry => self.wait(&mut waits, job, &failure),
-                Class::Unknown => self.wait(&mut waits, job, &failure),
+                Class::Retry | Class::Unknown => self.wait(&mut waits, job, &failure),
                 Class::Repair => return Ok(Landed::TableChanged(failure.to_string())),
                 Class::Split | Class::Permanent if rows.len() > 1 => {
                     tracing::info!(table = job.table, rows = rows.len(), "{failure}: trying again by halves");
@@ -187,7 +193,7 @@ impl Inserter<'_> {
             database: job.database,
             table: job.table,
             columns: job.columns,
-            token: Some(&token),
+            token: (!job.converges).then_some(token.as_str()),
             query_id: &format!("{}-{}-{attempt}", job.token, rows[0]),
             max_execution_time_s: MAX_EXECUTION_TIME_S,
         };
