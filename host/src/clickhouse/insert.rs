@@ -5,7 +5,7 @@
 //! batch: the server logs it before the part is committed (promises D3 and D4 of `docs/invariants.md`).
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 
@@ -14,6 +14,7 @@ use super::names::{identifier, literal};
 use super::request::Insert;
 use super::response::{Class, Failure};
 use crate::error::Classify;
+use crate::pause::pause;
 
 /// The first wait between two attempts; it doubles up to [`MAX_BACKOFF`], and the wait taken is a random
 /// part of it.
@@ -270,10 +271,7 @@ impl Inserter<'_> {
             wait_ms = wait.as_millis() as u64,
             "waiting for ClickHouse: {failure}"
         );
-        let end = Instant::now() + wait;
-        while !(self.give_up)() && Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(20).min(end.saturating_duration_since(Instant::now())));
-        }
+        pause(wait, self.give_up);
     }
 }
 

@@ -21,6 +21,7 @@ use crate::commit::Seal;
 use crate::dead_letter::Stage;
 use crate::error::Classify;
 use crate::output;
+use crate::pause::pause;
 use crate::source::kafka::ownership::Partition;
 
 /// How often a table that changed under an insert is read again, until that is an error.
@@ -361,16 +362,4 @@ impl<'a> Deliverer<'a> {
             }
         }
     }
-}
-
-/// Waits so long; false, at once, where `end` says so.
-fn pause(wait: Duration, end: impl Fn() -> bool) -> bool {
-    let until = Instant::now() + wait;
-    while Instant::now() < until {
-        if end() {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    !end()
 }

@@ -17,6 +17,7 @@ use crate::clickhouse::types::ColumnType;
 use crate::config::{Settings, Sink};
 use crate::debezium::shape::Shape;
 use crate::error::Classify;
+use crate::pause::pause;
 use crate::transform::run::ShapeRows;
 
 /// The wait between two attempts at reading or creating a table.
@@ -244,10 +245,9 @@ pub(super) fn patiently<T>(stop: &Stop, ask: impl Fn() -> Result<T, Failure>) ->
             Ok(answer) => return Ok(Some(answer)),
             Err(failure) if matches!(failure.class, Class::Retry | Class::Unknown) => {
                 tracing::warn!("waiting for ClickHouse: {failure}");
-                if stop.give_up() {
+                if !pause(WAIT, || stop.give_up()) {
                     return Ok(None);
                 }
-                std::thread::sleep(WAIT);
             }
             Err(failure) => return Err(anyhow!("{failure}")).environment(),
         }
