@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
+use super::Stop;
 use super::letters::Letters;
 use super::prepare::{Emptied, Part, Prepared, Rejection};
 use super::reach::Reach;
 use super::targets::patiently;
-use super::{Stop, locked};
 use crate::cli::summary::Summary;
 use crate::clickhouse::insert::{IdentityColumns, Inserter, Job, Landed};
 use crate::clickhouse::names::literal;
@@ -337,12 +337,9 @@ impl<'a> Deliverer<'a> {
                 Landed::Abandoned => return Ok(None),
                 Landed::TableChanged(why) => {
                     tracing::warn!(table = table.name, "{why}: reading the table again");
-                    let mut targets = locked(&self.reach.targets);
-                    targets.forget(&table.name);
-                    if targets.ensure(std::slice::from_ref(&part.rows), stop)?.is_none() {
-                        return Ok(None);
-                    }
-                    (table, binding) = targets.bound(&part.rows)?;
+                    self.reach.targets.forget(&table.name);
+                    let Some(bound) = self.reach.targets.bound(&part.rows, stop)? else { return Ok(None) };
+                    (table, binding) = bound;
                     verify = true;
                 }
             }

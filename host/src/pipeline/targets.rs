@@ -1,12 +1,12 @@
 //! The tables that rows go to: found or created on first use, and bound to each output once.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 
-use super::Stop;
+use super::{Stop, locked};
 use crate::clickhouse::client::Client;
 use crate::clickhouse::convert::Profile;
 use crate::clickhouse::ddl::{self, NewColumn};
@@ -33,6 +33,13 @@ pub(super) struct Targets {
     default_table: Option<String>,
     dry_run: bool,
     profile: Arc<Profile>,
+    /// Held only to look something up: waiting for the server goes on without it.
+    known: Mutex<Known>,
+}
+
+/// What is known of the server.
+#[derive(Default)]
+struct Known {
     tables: HashMap<String, Arc<Table>>,
     bindings: HashMap<(u32, usize), Arc<Binding>>,
     dead_letters_ready: bool,
@@ -51,9 +58,7 @@ impl Targets {
             default_table,
             dry_run: settings.dry_run,
             profile: Arc::new(profile),
-            tables: HashMap::new(),
-            bindings: HashMap::new(),
-            dead_letters_ready: false,
+            known: Mutex::default(),
         }
     }
 
@@ -77,10 +82,10 @@ impl Targets {
 
     /// Finds the tables of `rows`, and creates those that are missing with the columns of all of these rows.
     /// None: given up while waiting for the server.
-    pub(super) fn ensure(&mut self, rows: &[ShapeRows], stop: &Stop) -> Result<Option<()>> {
+    pub(super) fn ensure(&self, rows: &[ShapeRows], stop: &Stop) -> Result<Option<()>> {
         for first in rows {
             let name = self.name_of(first);
-            if self.tables.contains_key(&name) {
+            if locked(&self.known).tables.contains_key(&name) {
                 continue;
             }
             let mut columns: Vec<(String, ColumnType)> = Vec::new();
@@ -95,7 +100,7 @@ impl Targets {
                 }
             }
             let Some(table) = self.find_or_create(&name, &columns, key, stop)? else { return Ok(None) };
-            self.tables.insert(name, Arc::new(table));
+            locked(&self.known).tables.insert(name, Arc::new(table));
         }
         Ok(Some(()))
     }
@@ -165,7 +170,7 @@ impl Targets {
     /// known yet, after a start, the one that the configuration names. Tables that do not exist are left out.
     /// None: given up while waiting for the server.
     pub(super) fn keyed(
-        &mut self,
+        &self,
         shape: &Shape,
         targets: &[Option<String>],
         stop: &Stop,
@@ -178,8 +183,9 @@ impl Targets {
         let Some(client) = &self.client else { return Ok(Some(vec![])) };
         let mut found = Vec::new();
         for name in names {
-            let described = match self.tables.get(&name) {
-                Some(table) => Some(table.clone()),
+            let known = locked(&self.known).tables.get(&name).cloned();
+            let described = match known {
+                Some(table) => Some(table),
                 None => match patiently(stop, || Table::describe(client, &self.database, &name))? {
                     Some(table) => table.map(Arc::new),
                     None => return Ok(None),
@@ -190,20 +196,33 @@ impl Targets {
         Ok(Some(found))
     }
 
-    /// The table and the binding of `rows`; [`Self::ensure`] comes first.
-    pub(super) fn bound(&mut self, rows: &ShapeRows) -> Result<(Arc<Table>, Arc<Binding>)> {
+    /// The table and the binding of `rows`. None: given up while waiting for the server.
+    pub(super) fn bound(&self, rows: &ShapeRows, stop: &Stop) -> Result<Option<(Arc<Table>, Arc<Binding>)>> {
         let name = self.name_of(rows);
-        let table = self.tables.get(&name).ok_or_else(|| anyhow!("table {name} was not looked for"))?.clone();
+        loop {
+            if let Some(bound) = self.bound_to(&name, rows)? {
+                return Ok(Some(bound));
+            }
+            // Looked for already, and forgotten since because it changed.
+            if self.ensure(std::slice::from_ref(rows), stop)?.is_none() {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn bound_to(&self, name: &str, rows: &ShapeRows) -> Result<Option<(Arc<Table>, Arc<Binding>)>> {
+        let mut known = locked(&self.known);
+        let Some(table) = known.tables.get(name).cloned() else { return Ok(None) };
         let key = (rows.shape.id, rows.output);
-        if let Some(binding) = self.bindings.get(&key) {
-            return Ok((table, binding.clone()));
+        if let Some(binding) = known.bindings.get(&key) {
+            return Ok(Some((table, binding.clone())));
         }
         let output = &rows.plan.outputs[rows.output];
         let binding = match table.bind(output, &rows.shape) {
             // Where there is no server nothing has to fit what came before.
             Err(_) if self.client.is_none() => {
                 let columns = planned_columns(output, &rows.shape);
-                Table::planned(&self.database, &name, &columns, &output.key)
+                Table::planned(&self.database, name, &columns, &output.key)
                     .and_then(|table| table.bind(output, &rows.shape))
             }
             bound => bound,
@@ -213,27 +232,27 @@ impl Targets {
             tracing::warn!(table = name, "{note}");
         }
         let binding = Arc::new(binding);
-        self.bindings.insert(key, binding.clone());
-        Ok((table, binding))
+        known.bindings.insert(key, binding.clone());
+        Ok(Some((table, binding)))
     }
 
     /// Forgets what is known of a table that has changed.
-    pub(super) fn forget(&mut self, name: &str) {
-        self.tables.remove(name);
-        self.bindings.clear();
+    pub(super) fn forget(&self, name: &str) {
+        let mut known = locked(&self.known);
+        known.tables.remove(name);
+        known.bindings.clear();
     }
 
     /// Creates the table of dead letters, once. None: given up while waiting for the server.
-    pub(super) fn ensure_dead_letters(&mut self, name: &str, stop: &Stop) -> Result<Option<()>> {
-        let Some(client) = self.client.as_ref().filter(|_| !self.dead_letters_ready) else {
-            return Ok(Some(()));
-        };
+    pub(super) fn ensure_dead_letters(&self, name: &str, stop: &Stop) -> Result<Option<()>> {
+        let ready = locked(&self.known).dead_letters_ready;
+        let Some(client) = self.client.as_ref().filter(|_| !ready) else { return Ok(Some(())) };
         let sql = ddl::create_dead_letters(&self.database, name).map_err(|e| anyhow!(e)).usage()?;
         if patiently(stop, || client.query(&sql).map(drop))?.is_none() {
             return Ok(None);
         }
         tracing::warn!(table = name, database = self.database, "dead letters go to this table");
-        self.dead_letters_ready = true;
+        locked(&self.known).dead_letters_ready = true;
         Ok(Some(()))
     }
 }
