@@ -44,6 +44,8 @@ pub struct Settings {
     pub dead_letters: DeadLetters,
     /// What a truncate of a source table does to the outputs with a key that it feeds.
     pub truncate: Truncate,
+    /// What happens when rows have columns that their table lacks, or is too narrow for.
+    pub schema_changes: SchemaChanges,
     /// When to stop.
     pub bounds: Bounds,
     /// What closes a batch.
@@ -181,6 +183,18 @@ pub enum Truncate {
     Ignore,
     /// The rows that came before it leave their tables.
     Truncate,
+}
+
+/// What happens when rows have columns that their table lacks, or is too narrow for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SchemaChanges {
+    /// Columns are added, and widened where nothing is lost.
+    #[default]
+    Add,
+    /// Columns that the table lacks are left out of the rows.
+    Ignore,
+    /// The pipeline stops.
+    Stop,
 }
 
 /// When to stop. Whatever comes first ends the run; without any it goes on until a signal.

@@ -14,6 +14,7 @@ mod deliver;
 mod letters;
 mod prepare;
 mod reach;
+mod schema;
 mod targets;
 
 use std::fs::File;

@@ -17,6 +17,7 @@ mod groups;
 mod hostile;
 mod keyed;
 mod main_path;
+mod schema_changes;
 mod signals;
 mod swap;
 mod tables;

@@ -205,6 +205,14 @@ pub const KEYS: &[Key] = &[
     .follows("`table:_rowgate_dead_letters`; with an output file `file:dead-letters.ndjson`")
     .under(TARGET),
     Key::new(
+        "schema_changes",
+        "WHAT",
+        "When rows have columns that their table lacks or is too narrow for: add, ignore, or stop",
+    )
+    .flag("schema-changes")
+    .default("add")
+    .under(TARGET),
+    Key::new(
         "truncate",
         "WHAT",
         "When the source empties a table that feeds outputs with a key: stop, ignore, or truncate",

@@ -27,6 +27,7 @@ pub fn settings(
     let source = check.source(&name);
     let to_lines = matches!(sink, Some(Sink::Lines { .. }));
     let dead_letters = check.dead_letters(to_lines, source.as_ref());
+    let schema_changes = check.value("schema_changes", values::schema_changes).unwrap_or_default();
     let truncate = check.value("truncate", values::truncate).unwrap_or_default();
     let bounds = Bounds {
         for_: check.value("for", values::duration),
@@ -66,6 +67,7 @@ pub fn settings(
         sink,
         dead_letters,
         truncate,
+        schema_changes,
         bounds,
         batch,
         limits,
@@ -204,6 +206,7 @@ impl Check {
                 "table",
                 "compression",
                 "truncate",
+                "schema_changes",
             ]);
             return self.value("output", values::path).map(|path| Sink::Lines { path });
         }

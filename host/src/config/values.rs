@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::keys::nearest;
-use super::{Compression, DeadLetters, LogFormat, Start, TopicPattern, Truncate};
+use super::{Compression, DeadLetters, LogFormat, SchemaChanges, Start, TopicPattern, Truncate};
 
 /// What a text means, or what is wrong with it.
 pub type Read<T> = Result<T, String>;
@@ -67,6 +67,13 @@ pub fn compression(text: &str) -> Read<Compression> {
 /// How to log.
 pub fn log_format(text: &str) -> Read<LogFormat> {
     one_of(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
+}
+
+/// What schema changes do.
+pub fn schema_changes(text: &str) -> Read<SchemaChanges> {
+    let words =
+        [("add", SchemaChanges::Add), ("ignore", SchemaChanges::Ignore), ("stop", SchemaChanges::Stop)];
+    one_of(text, &words)
 }
 
 /// What a truncate does.
