@@ -46,6 +46,10 @@ pub struct Settings {
     pub sink: Sink,
     /// Where records go that cannot be processed.
     pub dead_letters: DeadLetters,
+    /// What a truncate of a source table does to the outputs with a key that it feeds.
+    pub truncate: Truncate,
+    /// What happens when rows have columns that their table lacks, or is too narrow for.
+    pub schema_changes: SchemaChanges,
     /// When to stop.
     pub bounds: Bounds,
     /// What closes a batch.
@@ -208,6 +212,30 @@ pub enum DeadLetters {
     File(PathBuf),
     /// Nowhere: the pipeline stops.
     #[default]
+    Stop,
+}
+
+/// What a truncate of a source table does to the outputs with a key that it feeds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Truncate {
+    /// The pipeline stops before it.
+    #[default]
+    Stop,
+    /// Nothing; it is counted and logged.
+    Ignore,
+    /// The rows that came before it leave their tables.
+    Truncate,
+}
+
+/// What happens when rows have columns that their table lacks, or is too narrow for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SchemaChanges {
+    /// Columns are added, and widened where nothing is lost.
+    #[default]
+    Add,
+    /// Columns that the table lacks are left out of the rows.
+    Ignore,
+    /// The pipeline stops.
     Stop,
 }
 

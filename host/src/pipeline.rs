@@ -14,6 +14,7 @@ mod deliver;
 mod letters;
 mod prepare;
 mod reach;
+mod schema;
 mod targets;
 
 use std::fs::File;
@@ -136,7 +137,7 @@ impl<'a> Stages<'a> {
             Sink::ClickHouse(sink) => Some(Client::connect(sink, Handle::current())?),
             Sink::Lines { .. } => None,
         };
-        let targets = Arc::new(Mutex::new(Targets::new(client.clone(), settings)));
+        let targets = Arc::new(Targets::new(client.clone(), settings));
         let (input, commits) = match &settings.source {
             Source::Kafka(source) => {
                 let headers = header_names(settings);
@@ -171,7 +172,7 @@ impl<'a> Stages<'a> {
             None => None,
         };
         let decoder = Decoder::with(Options::default(), registry);
-        let preparer = Preparer::new(transform, decoder, targets);
+        let preparer = Preparer::new(transform, decoder, targets, settings.truncate);
         Ok(Stages { input, preparer, deliverer })
     }
 

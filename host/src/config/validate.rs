@@ -30,6 +30,8 @@ pub fn settings(
     let registry = check.registry();
     let to_lines = matches!(sink, Some(Sink::Lines { .. }));
     let dead_letters = check.dead_letters(to_lines, source.as_ref());
+    let schema_changes = check.value("schema_changes", values::schema_changes).unwrap_or_default();
+    let truncate = check.value("truncate", values::truncate).unwrap_or_default();
     let bounds = Bounds {
         for_: check.value("for", values::duration),
         max_records: check.value("max_records", |text| values::number(text, 1, u64::MAX)),
@@ -68,6 +70,8 @@ pub fn settings(
         params,
         sink,
         dead_letters,
+        truncate,
+        schema_changes,
         bounds,
         batch,
         limits,
@@ -210,6 +214,8 @@ impl Check {
                 "password_file",
                 "table",
                 "compression",
+                "truncate",
+                "schema_changes",
             ]);
             return self.value("output", values::path).map(|path| Sink::Lines { path });
         }
