@@ -19,7 +19,7 @@ FOLDER = TARGET_DIR / "fuzz"
 SECONDS = int(os.environ.get("FUZZ_SECONDS", "60"))
 JOBS = int(os.environ.get("FUZZ_JOBS", "0")) or os.cpu_count() or 1
 # A longer input says nothing new of a parser, and each run takes longer.
-MAX_LENGTH = {"json": 16_384, "records": 32_768, "schema": 16_384, "lines": 4_096}
+MAX_LENGTH = {"json": 8_192, "records": 32_768, "schema": 16_384, "lines": 4_096, "decimal_bytes": 200}
 
 TYPES = """Int8 Int64 UInt256 Float32 Bool String FixedString(16) Decimal(76,38) Decimal64(3) Date32 DateTime('Europe/Berlin')
 DateTime64(9,'UTC') Time64(6) UUID IPv6 Enum8('a'=-1,'b\\'\\\\('=2) Nullable(Int32) LowCardinality(Nullable(String))
@@ -103,6 +103,7 @@ def seeds():
             begin["schema"].append(json.dumps(event["schema"]).encode())
     begin["records"] += [b"\0".join(b"\n" + text.encode() for text in values[at:at + 4]) for at in range(0, len(values), 4)]
     begin["json"] += [b"\0".join(text.encode() for text in values[at:at + 3]) for at in range(0, len(values), 3)]
+    begin["json"] += [cell.encode() for cell in sorted(cells)]
     for number, cell in enumerate(sorted(cell for cell in cells if len(cell) < 400)):
         begin["values"] += [bytes([(number + more) % 54, number % 21]) + cell.encode() for more in range(0, 54, 7)]
     for number in ["0", "-0.0", "1e5", "12345.6789", "-1.5E-300", "123456789012345678901234567890.5e10"]:
@@ -146,7 +147,8 @@ def build():
 
 
 def targets():
-    listed = subprocess.run([PROGRAM], env={**os.environ, "FUZZ_TARGET": "list"}, stdout=subprocess.PIPE, text=True, check=True)
+    listed = subprocess.run([PROGRAM], env={**os.environ, "FUZZ_TARGET": "list"}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                            check=True)
     return listed.stdout.split()
 
 
@@ -164,7 +166,12 @@ def fuzz(name, begin):
     said = ran.stderr.decode(errors="replace")
     runs = re.search(r"number_of_executed_units: (\d+)", said)
     seen = re.findall(r"cov: (\d+)", said)
-    return int(runs[1]) if runs else 0, int(seen[-1]) if seen else 0, said[-3_000:] if ran.returncode else ""
+    return int(runs[1]) if runs else 0, int(seen[-1]) if seen else 0, failure(said) if ran.returncode else ""
+
+
+def failure(said):
+    """What it said without its progress."""
+    return "\n".join([line for line in said.splitlines() if not re.match(r"#\d|stat::|INFO:|MS: ", line)][-25:])
 
 
 def main():

@@ -16,8 +16,9 @@ pub(crate) fn parse(bytes: &[u8]) {
     let Ok(ty) = ColumnType::parse(text) else { return };
     let name = ty.to_string();
     assert_eq!(ColumnType::parse(&name).as_ref(), Ok(&ty), "{name}");
-    let _ = (ty.sent(), ty.unsupported(), ty.clone().into_nullable());
-    if name.matches('(').count() > MAX_DEPTH || !is_plain(&name) {
+    let _ = (ty.sent(), ty.clone().into_nullable());
+    // Of a type that the host does not write it only keeps the name, in which the other library may see more.
+    if ty.unsupported().is_some() || name.matches('(').count() > MAX_DEPTH || !is_plain(&name) {
         return;
     }
     if let Some(theirs) = theirs(&name) {
