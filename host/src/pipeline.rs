@@ -133,7 +133,7 @@ impl<'a> Stages<'a> {
             Sink::ClickHouse(sink) => Some(Client::connect(sink, Handle::current())?),
             Sink::Lines { .. } => None,
         };
-        let targets = Arc::new(Mutex::new(Targets::new(client.clone(), settings)));
+        let targets = Arc::new(Targets::new(client.clone(), settings));
         let (input, commits) = match &settings.source {
             Source::Kafka(source) => {
                 let headers = header_names(settings);
@@ -160,7 +160,7 @@ impl<'a> Stages<'a> {
         };
         let print = settings.print.then_some(out);
         let deliverer = Deliverer::new(reach, rows, Letters::open(settings)?, print);
-        let preparer = Preparer::new(transform, targets);
+        let preparer = Preparer::new(transform, targets, settings.truncate);
         Ok(Stages { input, preparer, deliverer })
     }
 
