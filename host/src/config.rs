@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use crate::clickhouse::request::Compression;
+pub use crate::debezium::options::{Options, Tombstones};
 pub use env::pair;
 use layer::{Layer, Origin};
 use mistake::Mistakes;
@@ -34,6 +35,8 @@ pub struct Settings {
     pub name: String,
     /// Where records come from.
     pub source: Source,
+    /// How the records are to be read.
+    pub records: Options,
     /// The transform's file; none is the built-in one.
     pub transform: Option<PathBuf>,
     /// Parameters of the transform, each name once, in the order of their layers.

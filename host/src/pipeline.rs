@@ -160,7 +160,7 @@ impl<'a> Stages<'a> {
         };
         let print = settings.print.then_some(out);
         let deliverer = Deliverer::new(reach, rows, Letters::open(settings)?, print);
-        let preparer = Preparer::new(transform, targets);
+        let preparer = Preparer::new(transform, settings.records.clone(), targets);
         Ok(Stages { input, preparer, deliverer })
     }
 
@@ -219,8 +219,10 @@ fn read(input: Input, settings: &Settings, batches: SyncSender<SourceBatch>, sto
 }
 
 /// The record headers that decoding looks at. Without any the sources do not look at headers.
-fn header_names(_settings: &Settings) -> HeaderNames {
-    HeaderNames::default()
+fn header_names(settings: &Settings) -> HeaderNames {
+    let mut names = HeaderNames::default();
+    names.add(settings.records.headers().iter().map(String::as_str));
+    names
 }
 
 fn prepare(

@@ -15,6 +15,7 @@ mod faults;
 mod fixtures;
 mod groups;
 mod hostile;
+mod inputs;
 mod main_path;
 mod signals;
 mod swap;

@@ -9,6 +9,7 @@ use crate::batch::Span;
 
 use super::envelope::{Layout, Source, View};
 use super::flat;
+use super::report;
 use super::scan::{Json, KeysId, Member, unescape};
 use super::schema::{self, ValueSchema};
 use super::shape::{Field, Guess, Shape, Shapes, TableName, Wire};
@@ -28,6 +29,8 @@ pub struct Topic {
     pub key_wrapped: Option<bool>,
     /// The same of what CloudEvents carry.
     pub data_wrapped: Option<bool>,
+    /// Whether it was said that nulls may have become defaults.
+    pub said_defaults: bool,
     /// Whether it was said that flattened rows do not tell their operation.
     pub said_op_is_lost: bool,
     /// Schemas of values, the last used first.
@@ -127,6 +130,9 @@ impl Topic {
                 self.schemas_made += 1;
                 self.schemas.truncate(REMEMBERED - 1);
                 let parsed = schema::parse(text).map(Arc::new);
+                if let (Ok(schema), false) = (&parsed, self.said_defaults) {
+                    self.said_defaults = report::defaults(schema);
+                }
                 self.schemas.insert(0, KnownSchema { text: text.as_bytes().into(), serial, parsed });
             }
         }
@@ -175,13 +181,17 @@ impl Topic {
             return Ok(shaped);
         }
         let fields = match &schema {
-            Some((_, schema)) => typed_fields(rows, schema)?,
+            Some((_, schema)) => table.typed_fields(rows, schema)?,
             None => match table.known_superset(rows, cells) {
                 Some(shaped) => return Ok(shaped),
                 None => table.guessed_fields(rows),
             },
         };
+        let known = shapes.len();
         let shape = shapes.intern(topic, &table.name, typed, fields)?;
+        if shapes.len() > known && !typed {
+            report::guesses(rows, &shape);
+        }
         let before = rows.before.map(|row| fill_by_name(rows.view, row, &shape, cells)).transpose()?;
         let after = rows.after.map(|row| fill_by_name(rows.view, row, &shape, cells)).transpose()?;
         let id = shape.id;
@@ -311,7 +321,40 @@ impl KnownTable {
                 }
             }
         }
+        fields.iter_mut().for_each(|field| self.apply_hint(rows, field));
         fields
+    }
+
+    /// Sets how a field's values are written, where a hint says so.
+    fn apply_hint(&self, rows: &Rows<'_>, field: &mut Field) {
+        let hints = &rows.view.options.hints;
+        if let Some(wire) = hints.find(&self.name.schema, &self.name.table, &field.name) {
+            field.wire = wire.clone();
+            field.semantic = wire.semantic().to_owned();
+        }
+    }
+
+    fn typed_fields(&self, rows: &Rows<'_>, schema: &ValueSchema) -> Result<Vec<Field>, String> {
+        let key = key_names(rows);
+        let prefix = rows.view.options.flattened_prefix.as_str();
+        let columns = if rows.flattened { schema.own.as_ref() } else { schema.columns.as_ref() };
+        let is_column =
+            |column: &&schema::ColumnSchema| !rows.flattened || flat::added(&column.name, prefix).is_none();
+        let field = |column: &schema::ColumnSchema| {
+            let mut field = Field {
+                name: column.name.clone(),
+                wire: column.wire.clone(),
+                nullable: column.nullable,
+                key: key.contains(&column.name),
+                semantic: column.semantic.clone(),
+            };
+            // A schema that says what a column is knows better than any hint.
+            if field.semantic.is_empty() {
+                self.apply_hint(rows, &mut field);
+            }
+            field
+        };
+        Ok(columns.map_err(String::clone)?.iter().filter(is_column).map(field).collect())
     }
 
     fn remember(&mut self, rows: &Rows<'_>, shape: Arc<Shape>, schema: Option<u32>) {
@@ -467,21 +510,4 @@ fn fill_by_name(view: View<'_>, row: u32, shape: &Shape, cells: &mut Vec<Span>) 
             cell(view, member);
     }
     Ok(start as u32)
-}
-
-fn typed_fields(rows: &Rows<'_>, schema: &ValueSchema) -> Result<Vec<Field>, String> {
-    let key = key_names(rows);
-    let prefix = rows.view.options.flattened_prefix.as_str();
-    let columns = if rows.flattened { schema.own.as_ref() } else { schema.columns.as_ref() };
-    let field = |column: &schema::ColumnSchema| Field {
-        name: column.name.clone(),
-        wire: column.wire.clone(),
-        nullable: column.nullable,
-        key: key.contains(&column.name),
-        semantic: column.semantic.clone(),
-    };
-    let columns = columns.map_err(String::clone)?.iter();
-    let is_column =
-        |column: &&schema::ColumnSchema| !rows.flattened || flat::added(&column.name, prefix).is_none();
-    Ok(columns.filter(is_column).map(field).collect())
 }

@@ -12,6 +12,7 @@ use crate::clickhouse::convert::Profile;
 use crate::clickhouse::insert::Identity;
 use crate::clickhouse::table::{Binding, Table};
 use crate::commit::DIGEST_DIGITS;
+use crate::config::Options;
 use crate::dead_letter::Stage;
 use crate::debezium::{Decoded, Decoder, Rejected};
 use crate::source::SourceBatch;
@@ -65,8 +66,8 @@ pub(super) struct Prepared {
 }
 
 impl Preparer {
-    pub(super) fn new(transform: Transform, targets: Arc<Mutex<Targets>>) -> Self {
-        Preparer { transform, decoder: Decoder::new(), plans: Plans::default(), targets }
+    pub(super) fn new(transform: Transform, records: Options, targets: Arc<Mutex<Targets>>) -> Self {
+        Preparer { transform, decoder: Decoder::with(records), plans: Plans::default(), targets }
     }
 
     /// None: given up while waiting for the target.

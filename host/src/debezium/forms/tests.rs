@@ -5,7 +5,8 @@ use crate::debezium::NotChanges;
 use crate::debezium::Op;
 use crate::debezium::fixture::{Run, batch};
 use crate::debezium::options::{Options, Tombstones};
-use crate::debezium::value::Value;
+use crate::debezium::shape::Wire;
+use crate::debezium::value::{Value, decode};
 
 fn int<'a>(value: i64) -> Value<'a> {
     Value::Int(value)
@@ -499,4 +500,79 @@ fn a_placeholder_of_the_connectors_own_is_known_and_the_default_is_a_value_then(
         run.batches[0].0.records[1].value.map(|span| span.of(&run.batches[0].0.arena)),
         Some(values[1].as_bytes())
     );
+}
+
+fn hinted(hints: &[(&str, &str)], values: &[&str]) -> Run {
+    let mut options = Options::default();
+    for (name, ty) in hints {
+        options.hints.add(name, ty).unwrap();
+    }
+    let mut run = Run::with(options);
+    run.decode(batch("t", &values.iter().map(|value| (None::<&str>, Some(*value))).collect::<Vec<_>>()));
+    run
+}
+
+#[test]
+fn a_hint_says_what_a_schema_would() {
+    let event = |after: &str| {
+        format!(
+            r#"{{"op":"u","after":{after},"source":{{"connector":"postgresql","schema":"s","table":"t"}}}}"#
+        )
+    };
+    let values = [
+        event(
+            r#"{"id":1,"at":null,"price":"MDk=","day":19782,"raw":"dead","big":-1,"flags":"qg==","list":["MDk="]}"#,
+        ),
+        event(
+            r#"{"id":2,"at":1000001,"price":"__debezium_unavailable_value","day":-2147472692,"raw":null,"big":1,"flags":"","list":null}"#,
+        ),
+        event(r#"{"id":3,"at":"soon","price":12.5,"day":1.5,"raw":"0","big":2.5,"flags":7,"list":{}}"#),
+    ];
+    let hints = [
+        ("*.at", "timestamp(micros)"),
+        ("price", "decimal(10,2) base64"),
+        ("day", "date"),
+        ("raw", "bytes hex"),
+        ("big", "uint64"),
+        ("flags", "bits(8)"),
+        ("s.t.list", "array(decimal(10,2) base64)"),
+        ("id", "int16"),
+    ];
+    let run = hinted(&hints, &values.each_ref().map(String::as_str));
+    let changes = run.changes();
+    // Whatever the values look like, the columns are what the hints say.
+    assert_eq!(changes.iter().map(|change| change.change.shape).collect::<Vec<_>>(), [0, 0, 0]);
+    let wire = Wire::Decimal { scale: 2, precision: Some(10) };
+    for (column, first, second) in [
+        ("id", int(1), int(2)),
+        ("at", Value::Null, Value::Timestamp { seconds: 1, nanos: 1_000 }),
+        ("price", Value::Decimal("123.45".into()), Value::Unavailable),
+        ("day", Value::Date(19_782), Value::Infinite { negative: false }),
+        ("raw", Value::Bytes(vec![0xde, 0xad].into()), Value::Null),
+        ("big", Value::Decimal("18446744073709551615".into()), Value::Decimal("1".into())),
+        ("flags", Value::Bytes(vec![0xaa].into()), Value::Bytes(vec![].into())),
+        ("list", Value::Array(r#"["MDk="]"#, &wire), Value::Null),
+    ] {
+        assert_eq!((changes[0].after(column), changes[1].after(column)), (first, second), "{column}");
+        let field = changes[2].shape().fields.iter().position(|field| field.name == column).unwrap();
+        let span = changes[2].decoded.cells[changes[2].change.after.unwrap() as usize + field];
+        let json = str::from_utf8(span.of(&changes[2].batch.arena)).unwrap();
+        let fits = ["id", "price"].contains(&column);
+        assert_eq!(decode(&changes[2].shape().fields[field].wire, json).is_ok(), fits, "{column}");
+    }
+    let semantic = |column: &str| {
+        changes[0].shape().fields.iter().find(|field| field.name == column).unwrap().semantic.as_str()
+    };
+    assert_eq!((semantic("at"), semantic("raw")), ("io.debezium.time.MicroTimestamp", ""));
+}
+
+#[test]
+fn a_hint_completes_a_schema_and_never_contradicts_it() {
+    let schema = r#"{"type":"struct","fields":[{"field":"after","type":"struct","fields":[
+        {"field":"raw","type":"string"},{"field":"at","type":"int64","name":"io.debezium.time.MicroTimestamp"}]}]}"#;
+    let payload = r#"{"op":"c","after":{"raw":"ff","at":1000000},"source":{"table":"t"}}"#;
+    let value = format!(r#"{{"schema":{schema},"payload":{payload}}}"#);
+    let run = hinted(&[("*", "bytes hex")], &[&value]);
+    assert_eq!(run.changes()[0].after("raw"), Value::Bytes(vec![0xff].into()));
+    assert_eq!(run.changes()[0].after("at"), Value::Timestamp { seconds: 1, nanos: 0 });
 }
