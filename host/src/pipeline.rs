@@ -205,8 +205,7 @@ fn read(input: Input, settings: &Settings, batches: SyncSender<SourceBatch>, sto
             let time_is_up = || _ = stop.draining.get_or_init(Instant::now);
             lines::run(
                 path.as_deref(),
-                &settings.batch,
-                &header_names(settings),
+                (&settings.batch, &header_names(settings)),
                 batches,
                 &settings.bounds,
                 &stop.shutdown,

@@ -9,6 +9,7 @@ use crate::batch::Span;
 
 use super::envelope::{Layout, Source, View};
 use super::flat;
+use super::placeholder::Lengths;
 use super::report;
 use super::scan::{Json, KeysId, Member, unescape};
 use super::schema::{self, ValueSchema};
@@ -213,13 +214,7 @@ impl Topic {
             None => self.table(rows.view, &rows.source)?,
         };
         let row = rows.before.ok_or("a key without a row")?;
-        let has_all = |shape: &Shape| {
-            let mut members = rows.view.scanner.members_of(row).enumerate();
-            members.all(|(at, (_, member))| {
-                position(&shape.fields, at, &member_name(rows.view, member)).is_some()
-            })
-        };
-        let shape = match table.shapes.iter().find(|known| has_all(&known.shape)) {
+        let shape = match table.shapes.iter().find(|known| fits_by_name(rows.view, row, &known.shape)) {
             Some(known) => Arc::clone(&known.shape),
             None => shapes.intern(topic, &table.name, false, table.guessed_fields(rows))?,
         };
@@ -428,13 +423,14 @@ impl KnownShape {
 
     /// `same`: the row is known to have these names.
     fn fill_in_order(&self, view: View<'_>, row: u32, same: bool, cells: &mut Vec<Span>) -> bool {
+        let lengths = view.options.placeholder.lengths();
         let mut members = view.scanner.members_of(row);
         for (name, field) in self.names.iter().zip(&self.shape.fields) {
             match members.next() {
                 Some((_, member))
                     if (same || member.key.of(view.arena) == &**name) && fits(view, member, &field.wire) =>
                 {
-                    cells.push(cell(view, member));
+                    cells.push(cell(view, lengths, member));
                 }
                 _ => return false,
             }
@@ -472,12 +468,13 @@ fn guess(view: View<'_>, member: &Member) -> Guess {
     Guess::from(member.json)
 }
 
-/// The cell of a value; none for one that the source did not send.
+/// The cell of a value; none for one that the source did not send. `lengths` are those of the placeholder.
 #[inline(always)]
-fn cell(view: View<'_>, member: &Member) -> Span {
-    let (placeholder, value) = (&view.options.placeholder, member.value);
-    let may_be = placeholder.may_be(value.end - value.start);
-    if may_be && placeholder.is(value.of(view.arena)) { Span::default() } else { value }
+fn cell(view: View<'_>, lengths: Lengths, member: &Member) -> Span {
+    let value = member.value;
+    let absent =
+        lengths.may_have(value.end - value.start) && view.options.placeholder.is(value.of(view.arena));
+    if absent { Span::default() } else { value }
 }
 
 #[inline(always)]
@@ -503,11 +500,12 @@ fn fits_by_name(view: View<'_>, row: u32, shape: &Shape) -> bool {
 fn fill_by_name(view: View<'_>, row: u32, shape: &Shape, cells: &mut Vec<Span>) -> Result<u32, String> {
     let start = cells.len();
     cells.resize(start + shape.fields.len(), Span::default());
+    let lengths = view.options.placeholder.lengths();
     for (at, (_, member)) in view.scanner.members_of(row).enumerate() {
         let name = member_name(view, member);
         let place = position(&shape.fields, at, &name).and_then(|index| cells.get_mut(start + index));
         *place.ok_or_else(|| format!("a row has the column `{name}`, which its schema lacks"))? =
-            cell(view, member);
+            cell(view, lengths, member);
     }
     Ok(start as u32)
 }

@@ -73,6 +73,19 @@ fn rows_of_a_users_table_that_look_like_the_connectors_records_are_rows() {
 }
 
 #[test]
+fn a_first_row_with_the_columns_schema_and_payload_is_no_wrapper_unless_there_is_a_schema() {
+    let row = r#"{"schema":{"version":1},"payload":{"a":1}}"#;
+    let run = Run::of_values(&[row, r#"{"schema":null,"payload":{"a":1}}"#]);
+    assert_eq!(
+        run.changes().iter().map(|change| change.columns()).collect::<Vec<_>>(),
+        [["schema", "payload"]; 2]
+    );
+    let run =
+        Run::of_values(&[r#"{"schema":null,"payload":{"a":1}}"#, r#"{"schema":null,"payload":{"a":2}}"#]);
+    assert_eq!(run.changes().iter().map(|change| change.columns()).collect::<Vec<_>>(), [["a"]; 2]);
+}
+
+#[test]
 fn a_key_is_unwrapped_or_not_as_the_topics_first_one_was() {
     let row = r#"{"id":1,"schema":null,"payload":{"id":2}}"#;
     let plain = r#"{"id":1}"#;
@@ -288,6 +301,22 @@ fn a_cloudevent_is_mapped_to_an_envelope() {
 }
 
 #[test]
+fn a_cloudevent_may_carry_a_whole_envelope_and_stand_in_a_wrapper() {
+    let envelope = r#"{"before":null,"after":{"pk":1},"op":"u","ts_ms":7,"source":{"connector":"mysql","table":"b","pos":3}}"#;
+    let bare = r#"{"specversion":"1.0","type":"io.debezium.connector.mysql.DataChangeEvent","data":DATA}"#;
+    let whole = bare.replace("DATA", envelope);
+    let wrapped = format!(r#"{{"schema":{{"type":"struct","fields":[]}},"payload":{whole}}}"#);
+    for value in [whole, wrapped] {
+        let run = Run::of_values(&[&value]);
+        assert_eq!(run.reasons(), [""; 0]);
+        let change = run.changes()[0];
+        assert_eq!((change.change.op, change.change.captured_at_us), (Op::Update, Some(7_000)));
+        assert_eq!((change.names()[3], change.detail("pos").as_deref()), ("b", Some("3")));
+        assert_eq!(change.after("pk"), int(1));
+    }
+}
+
+#[test]
 fn a_cloudevent_that_cannot_be_read_says_why() {
     let with = |data: &str| CLOUD_EVENT.replace("DATA", data);
     let other = with("{}").replace("DataChangeEvent", "SchemaChangeEvent");
@@ -393,8 +422,10 @@ fn what_is_no_document_is_refused() {
     }
 }
 
-/// The `source` block that the documentation of a connector shows, and what is expected of it.
-const SOURCES: [(&str, [&str; 4], &[(&str, Option<&str>)]); 6] = [
+/// The `source` block that the documentation of a connector shows, its names, and some of its details.
+type Documented = (&'static str, [&'static str; 4], &'static [(&'static str, Option<&'static str>)]);
+
+const SOURCES: [Documented; 6] = [
     (
         r#"{"version":"3.6.3.Final","connector":"mysql","name":"mysql-server-1","ts_ms":"1580390884335","snapshot":false,
         "db":"inventory","table":"customers","server_id":"223344","gtid":"3e11fa47-71ca-11e1-9e33-c80aa9429562:23",
