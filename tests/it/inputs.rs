@@ -115,6 +115,25 @@ fn hints_give_a_schemaless_column_its_type_and_a_wrong_one_is_named() {
     );
     assert!(letters(&ended)[0].contains("column `seen`"), "{:?}", letters(&ended));
 
+    let others = event(
+        r#"{"big":-1,"raw":"ff","cost":"-12.50","day":{"year":2024,"month":2,"day":29},"list":["1.5"]}"#,
+    );
+    let hints = [
+        "--column",
+        "big=uint64",
+        "--column",
+        "raw=bytes hex",
+        "--column",
+        "cost=decimal(10,2)",
+        "--column",
+        "list=array(decimal)",
+    ];
+    let ended = through(&[&others], &hints);
+    assert_eq!(
+        rows(&ended, &["big", "raw", "cost", "day", "list"]),
+        [r#"18446744073709551615 "\\xFF" -12.5 "{\"year\":2024,\"month\":2,\"day\":29}" "[\"1.5\"]""#]
+    );
+
     let guessed = through(&[&good], &[]);
     let said: Vec<&str> = guessed.err.lines().filter(|line| line.contains("--column")).collect();
     assert_eq!(said.len(), 1, "{guessed:?}");

@@ -8,12 +8,17 @@ use super::walk;
 
 /// 2000-01-01 and 2100-01-01 in seconds since 1970.
 const LIKELY_SECONDS: std::ops::Range<i64> = 946_684_800..4_102_444_800;
+/// A line of the log has no more columns.
+const MAX_SHOWN: usize = 20;
 /// Shorter texts are base64 by chance.
 const LEAST_BASE64: usize = 4;
 
-/// Says, once for each shape without a schema, which columns' meaning is a guess, and how to settle it.
-pub fn guesses(rows: &Rows<'_>, shape: &Shape) {
-    let guesses = guessed(rows, shape);
+/// Says of a new shape without a schema which columns' meaning is a guess, and how to settle it. What was
+/// `said` of the table's other shapes is not said again.
+pub fn guesses(rows: &Rows<'_>, shape: &Shape, said: &mut Vec<String>) {
+    let mut guesses = guessed(rows, shape);
+    guesses.retain(|guess| !said.contains(guess));
+    said.extend(guesses.iter().cloned());
     if !guesses.is_empty() {
         tracing::info!(
             topic = shape.topic,
@@ -21,8 +26,17 @@ pub fn guesses(rows: &Rows<'_>, shape: &Shape) {
             "there is no schema, and these columns may be more than they look like; hints settle it, such as \
              --column {}: {}",
             guesses.first().map(|guess| guess.replacen(": ", "=", 1)).unwrap_or_default(),
-            guesses.join(", ")
+            list(&guesses)
         );
+    }
+}
+
+/// The first of many.
+fn list<S: AsRef<str>>(all: &[S]) -> String {
+    let shown: Vec<&str> = all.iter().take(MAX_SHOWN).map(AsRef::as_ref).collect();
+    match all.len() - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
     }
 }
 
@@ -89,7 +103,7 @@ pub fn defaults(schema: &ValueSchema) -> bool {
             schema = schema.name,
             "a null in these columns arrives as the column's default, unless the connector has \
              value.converter.replace.null.with.default=false: {}",
-            names.join(", ")
+            list(&names)
         );
     }
     !names.is_empty()
@@ -98,6 +112,13 @@ pub fn defaults(schema: &ValueSchema) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_list_is_cut_and_says_so() {
+        assert_eq!(list(&["a", "b"]), "a, b");
+        let many: Vec<String> = (0..22).map(|number| number.to_string()).collect();
+        assert!(list(&many).ends_with("18, 19 and 2 more"));
+    }
 
     #[test]
     fn values_that_may_be_more_suggest_a_hint() {

@@ -67,6 +67,8 @@ struct KnownTable {
     name: TableName,
     /// The last used first.
     shapes: Vec<KnownShape>,
+    /// The guesses that were said of its columns.
+    said: Vec<String>,
 }
 
 /// A shape, and how the records look that have it.
@@ -191,7 +193,7 @@ impl Topic {
         let known = shapes.len();
         let shape = shapes.intern(topic, &table.name, typed, fields)?;
         if shapes.len() > known && !typed {
-            report::guesses(rows, &shape);
+            report::guesses(rows, &shape, &mut table.said);
         }
         let before = rows.before.map(|row| fill_by_name(rows.view, row, &shape, cells)).transpose()?;
         let after = rows.after.map(|row| fill_by_name(rows.view, row, &shape, cells)).transpose()?;
@@ -239,7 +241,10 @@ impl Topic {
                 let name =
                     TableName { connector: connector?, database: database?, schema: schema?, table: table? };
                 self.tables.truncate(REMEMBERED - 1);
-                self.tables.insert(0, KnownTable { raw: raw.map(Into::into), name, shapes: Vec::new() });
+                self.tables.insert(
+                    0,
+                    KnownTable { raw: raw.map(Into::into), name, shapes: Vec::new(), said: Vec::new() },
+                );
             }
         }
         self.tables.first_mut().ok_or_else(|| "no table is remembered".into())
