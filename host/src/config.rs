@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use crate::clickhouse::request::Compression;
+pub use crate::debezium::options::{Options, Tombstones};
 pub use crate::debezium::registry::Framing;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 pub use env::pair;
@@ -38,6 +39,8 @@ pub struct Settings {
     pub source: Source,
     /// Where schemas are that records name by an id; none: such records are refused.
     pub registry: Option<Registry>,
+    /// How the records are to be read.
+    pub records: Options,
     /// The transform's file; none is the built-in one.
     pub transform: Option<PathBuf>,
     /// Parameters of the transform, each name once, in the order of their layers.

@@ -40,7 +40,6 @@ use crate::clickhouse::client::Client;
 use crate::commit::DIGEST_DIGITS;
 use crate::config::{Settings, Sink, Source};
 use crate::debezium::Decoder;
-use crate::debezium::options::Options;
 use crate::debezium::registry::{self, Registry};
 use crate::error::Classify;
 use crate::signal::Shutdown;
@@ -171,7 +170,7 @@ impl<'a> Stages<'a> {
             }
             None => None,
         };
-        let decoder = Decoder::with(Options::default(), registry);
+        let decoder = Decoder::with(settings.records.clone(), registry);
         let preparer = Preparer::new(transform, decoder, targets, settings.truncate);
         Ok(Stages { input, preparer, deliverer })
     }
@@ -217,8 +216,7 @@ fn read(input: Input, settings: &Settings, batches: SyncSender<SourceBatch>, sto
             let time_is_up = || _ = stop.draining.get_or_init(Instant::now);
             lines::run(
                 path.as_deref(),
-                &settings.batch,
-                &header_names(settings),
+                (&settings.batch, &header_names(settings)),
                 batches,
                 &settings.bounds,
                 &stop.shutdown,
@@ -231,8 +229,10 @@ fn read(input: Input, settings: &Settings, batches: SyncSender<SourceBatch>, sto
 }
 
 /// The record headers that decoding looks at. Without any the sources do not look at headers.
-fn header_names(_settings: &Settings) -> HeaderNames {
-    HeaderNames::default()
+fn header_names(settings: &Settings) -> HeaderNames {
+    let mut names = HeaderNames::default();
+    names.add(settings.records.headers().iter().map(String::as_str));
+    names
 }
 
 fn prepare(

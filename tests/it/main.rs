@@ -16,6 +16,7 @@ mod fixtures;
 mod groups;
 mod hostile;
 mod keyed;
+mod inputs;
 mod main_path;
 mod mariadb;
 mod registry;

@@ -11,7 +11,7 @@
 //!   ClickHouse, and an empty one is something else.
 
 use crate::columns::Kind;
-use crate::debezium::shape::{Guess, Wire};
+use crate::debezium::shape::{Guess, Structured, Wire};
 
 use super::names::{check_column, check_table, identifier, literal, shown};
 use super::types::ColumnType;
@@ -78,7 +78,14 @@ fn wire_type(wire: &Wire) -> ColumnType {
         Wire::Float32 => ColumnType::Float32,
         Wire::Float64 | Wire::Guess(Guess::Float) => ColumnType::Float64,
         Wire::Decimal { scale, precision } => decimal_type(*scale, *precision),
-        Wire::Date | Wire::IsoDate => ColumnType::Date32,
+        Wire::DecimalText(Some((precision, scale))) => {
+            i32::try_from(*scale).map_or(ColumnType::String, |scale| decimal_type(scale, Some(*precision)))
+        }
+        Wire::UInt64 => ColumnType::Int { signed: false, bits: 64 },
+        Wire::Date | Wire::IsoDate | Wire::Structured(Structured::Date) => ColumnType::Date32,
+        Wire::Structured(Structured::Timestamp | Structured::ZonedTimestamp) => utc(6),
+        Wire::Structured(Structured::Time) => wire_type(&Wire::TimeNanos),
+        Wire::Structured(Structured::ZonedTime | Structured::Duration) => ColumnType::String,
         Wire::TimeMillis | Wire::TimeMicros => ColumnType::Int { signed: true, bits: 64 },
         Wire::TimestampMillis => utc(3),
         Wire::TimestampMicros | Wire::TimestampIso => utc(6),
@@ -88,6 +95,9 @@ fn wire_type(wire: &Wire) -> ColumnType {
         Wire::Map(value) => ColumnType::Map(Box::new(ColumnType::String), Box::new(element_type(value))),
         Wire::Text
         | Wire::Bytes
+        | Wire::BytesUrl
+        | Wire::BytesHex
+        | Wire::DecimalText(None)
         | Wire::Bits(_)
         | Wire::VariableDecimal
         | Wire::TimeNanos

@@ -6,7 +6,9 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::keys::nearest;
-use super::{Compression, DeadLetters, Framing, LogFormat, SchemaChanges, Start, TopicPattern, Truncate};
+use super::{
+    Compression, DeadLetters, Framing, LogFormat, SchemaChanges, Start, Tombstones, TopicPattern, Truncate,
+};
 
 /// What a text means, or what is wrong with it.
 pub type Read<T> = Result<T, String>;
@@ -67,6 +69,19 @@ pub fn framing(text: &str) -> Read<Framing> {
 /// How to compress.
 pub fn compression(text: &str) -> Read<Compression> {
     one_of(text, &[("zstd", Compression::Zstd), ("lz4", Compression::Lz4), ("none", Compression::None)])
+}
+
+/// What a null value with a key is.
+pub fn tombstones(text: &str) -> Read<Tombstones> {
+    one_of(text, &[("ignore", Tombstones::Ignore), ("delete", Tombstones::Delete)])
+}
+
+/// What the names of added fields begin with.
+pub fn prefix(text: &str) -> Read<String> {
+    if text.is_empty() || text.chars().any(char::is_control) {
+        return Err("without a prefix nothing tells added fields from columns".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// How to log.
