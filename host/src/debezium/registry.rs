@@ -108,10 +108,10 @@ impl Registry {
     pub fn learn(&mut self, batch: &Batch, give_up: &dyn Fn() -> bool) -> anyhow::Result<Option<()>> {
         self.cache.begin();
         let mut last = [None; 2];
-        for record in &batch.records {
+        for (index, record) in (0..).zip(&batch.records) {
             for (side, last) in [Side::Key, Side::Value].into_iter().zip(&mut last) {
                 let Some(span) = side.of(record) else { continue };
-                let Ok(Some((id, _))) = frame::prefix(self.framing, span.of(&batch.arena)) else { continue };
+                let Ok(Some((id, _))) = self.find(side, batch, index, span) else { continue };
                 if *last == Some(id) || self.cache.use_again(id) {
                     *last = Some(id);
                     continue;
@@ -132,13 +132,11 @@ impl Registry {
     pub fn open(
         &self,
         side: Side,
-        span: Span,
         batch: &mut Batch,
+        record: u32,
+        span: Span,
     ) -> Result<Option<(Span, Arc<Codec>)>, String> {
-        let bytes = span.of(&batch.arena);
-        let found = frame::prefix(self.framing, bytes)
-            .map_err(|what| format!("not_debezium: of the {side}, {what}"))?;
-        let Some((id, length)) = found else { return Ok(None) };
+        let Some((id, length)) = self.find(side, batch, record, span)? else { return Ok(None) };
         let subject =
             || format!("schema {id} of the {side} (subject `{}-{side}` by the usual rule)", batch.topic);
         let known = self.cache.get(id).ok_or_else(|| format!("{} was not looked for", subject()))?;
@@ -148,6 +146,24 @@ impl Registry {
             Ok(json) => Ok(Some((json, Arc::clone(codec)))),
             Err(what) => Err(format!("the {side} does not fit {}: {what}", subject())),
         }
+    }
+
+    /// The id of a key's or value's schema, and how many bytes of it that takes.
+    fn find(
+        &self,
+        side: Side,
+        batch: &Batch,
+        record: u32,
+        span: Span,
+    ) -> Result<Option<(SchemaId, usize)>, String> {
+        let wrong = |what| format!("not_debezium: of the {side}, {what}");
+        if span.is_empty() {
+            return Ok(None);
+        }
+        if let Some(id) = frame::header(self.framing, side, batch, record).map_err(wrong)? {
+            return Ok(Some((id, 0)));
+        }
+        frame::prefix(self.framing, span.of(&batch.arena)).map_err(wrong)
     }
 
     /// None: given up.

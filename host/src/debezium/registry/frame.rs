@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use super::Side;
+use crate::batch::Batch;
+
 /// Which of the formats that look alike the bytes are in; they cannot tell it themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Framing {
@@ -10,6 +13,21 @@ pub enum Framing {
     Confluent,
     /// Apicurio's own: 0 and a global id of 8 bytes; or an id in a header.
     Apicurio,
+}
+
+/// Headers that may have the id of a key's and of a value's schema.
+const CONFLUENT: [&str; 2] = ["__key_schema_id", "__value_schema_id"];
+const APICURIO_GLOBAL: [&str; 2] = ["apicurio.key.globalId", "apicurio.value.globalId"];
+const APICURIO_CONTENT: [&str; 2] = ["apicurio.key.contentId", "apicurio.value.contentId"];
+
+impl Framing {
+    /// The headers in which records may name their schemas.
+    pub fn headers(self) -> Vec<&'static str> {
+        match self {
+            Framing::Confluent => CONFLUENT.to_vec(),
+            Framing::Apicurio => [APICURIO_GLOBAL, APICURIO_CONTENT].concat(),
+        }
+    }
 }
 
 /// What a registry finds a schema by.
@@ -69,6 +87,34 @@ pub fn prefix(framing: Framing, bytes: &[u8]) -> Result<Option<(SchemaId, usize)
     match found {
         Some(found) => Ok(Some(found)),
         None => Err("it begins like a schema registry's format and ends within the schema's id".into()),
+    }
+}
+
+/// The id that a header of a record names for its key or value; then its bytes are nothing but data.
+///
+/// An error where such a header is none.
+pub fn header(framing: Framing, side: Side, batch: &Batch, record: u32) -> Result<Option<SchemaId>, String> {
+    let of = |names: [&'static str; 2]| {
+        let name = names[usize::from(side == Side::Value)];
+        batch.header(record, name).map(|value| (name, value))
+    };
+    let long = |value: &[u8]| Some(u64::from_be_bytes(*value.first_chunk()?)).filter(|_| value.len() == 8);
+    let found = match framing {
+        Framing::Confluent => of(CONFLUENT).map(|(name, value)| {
+            let id = prefix(framing, value).ok().flatten();
+            // Of Protobuf the place of the message may follow.
+            (name, id.map(|(id, _)| id))
+        }),
+        Framing::Apicurio => match (of(APICURIO_GLOBAL), of(APICURIO_CONTENT)) {
+            (Some((name, value)), _) => Some((name, long(value).map(SchemaId::Global))),
+            (None, Some((name, value))) => Some((name, long(value).map(SchemaId::Content))),
+            (None, None) => None,
+        },
+    };
+    match found {
+        Some((name, None)) => Err(format!("the header `{name}` has no schema's id")),
+        Some((_, id)) => Ok(id),
+        None => Ok(None),
     }
 }
 
