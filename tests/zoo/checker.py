@@ -190,7 +190,7 @@ def letter_of(letters: Letters | None, table: Table, row: Row, how: Combination)
 
 def avro_name(name: str) -> str:
     """What `field.name.adjustment.mode=avro` makes of a name."""
-    name = re.sub(r"[^A-Za-z0-9_]", "_", name)
+    name = re.sub(r"[^A-Za-z0-9_]", lambda m: "_" * (len(m[0].encode("utf-16-le")) // 2), name)
     return name if re.match(r"[A-Za-z_]", name) else "_" + name
 
 
@@ -266,13 +266,15 @@ class Comparison:
         for column, what in wrong.items():
             self.found.differ(f"{self.table.name}{column}", f"({key[:60]}) {what}")
 
-    def missing_columns(self) -> None:
-        """Those that the source does not send are a policy, others a difference."""
-        for column, name in self.columns:
+    def missing_columns(self, source: list[Row]) -> None:
+        """Those that the source does not send are a policy, as is an added one that no row has a value in; others a difference."""
+        for place, (column, name) in enumerate(self.columns):
             if column.kind == "unsent":
                 self.found.policies["type_is_not_sent"] += 1
                 if name:
                     self.found.differ(f"{self.table.name}.{column.name}", "is there, which the source does not send: say what it must be")
+            elif not name and self.table.alters and all(row[place] is None for row in source):
+                self.found.policies["added_column_without_values"] += 1
             elif not name:
                 self.found.differ(f"{self.table.name}.{column.name}", "there is no such column")
 
@@ -301,7 +303,7 @@ class Comparison:
     def compare(self, source: list[Row], rows: dict[tuple, Row]) -> None:
         """Each row of the source with the one there, and what is there beyond."""
         self.found.tables += 1
-        self.missing_columns()
+        self.missing_columns(source)
         places = {column.name: place for place, (column, _) in enumerate(self.columns)}
         for row in source:
             self.found.rows += 1

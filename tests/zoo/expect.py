@@ -128,6 +128,8 @@ def float_text(text: str) -> object:
 def numeric(kind: str, text: str, how: Combination) -> tuple[object, Meant | None, str | None]:
     """The wire form of a decimal, what is meant, and what is lost."""
     text = money(text)
+    if how.decimal == "string" and kind == "numeric(4,-2)" and text != "NaN":
+        return meant("number_text", exact(text)), meant("number_text", exact(text)), "negative_scale_has_zeros"
     if how.decimal == "string":
         # The host is told only that it is text.
         text = "NAN" if text == "NaN" else text
@@ -178,12 +180,13 @@ def moment(text: str, digits: int, how: Combination) -> tuple[object, Meant | No
         if unit == 0:
             return ns, meant("infinite", ns), None
         if unit == 1:
-            return None, None, "nanoseconds_out_of_range_null"
+            return (1 << 63) - 1 if ns == "infinity" else -(1 << 63), meant("infinite", ns), None
         wire = (US_INFINITY if ns == "infinity" else US_MINUS_INFINITY) * 1000 // unit
         return wire, meant("infinite", ns), None
     if unit == 0:
         return meant("iso", ns), meant("ns", ns), None
-    if unit == 1 and not -(1 << 63) <= ns < 1 << 63:
+    # Whole seconds are checked, and the one that begins before the range is outside.
+    if unit == 1 and not -(1 << 63) <= ns < 1 << 63 or unit == 1 and ns < -9_223_372_036 * 10**9:
         return None, None, "nanoseconds_out_of_range_null"
     return ns // unit, meant("ns", ns // unit * unit), "cut_to_ms" if ns % unit else None
 
