@@ -42,6 +42,8 @@ pub struct Settings {
     pub sink: Sink,
     /// Where records go that cannot be processed.
     pub dead_letters: DeadLetters,
+    /// What a truncate of a source table does to the outputs with a key that it feeds.
+    pub truncate: Truncate,
     /// When to stop.
     pub bounds: Bounds,
     /// What closes a batch.
@@ -167,6 +169,18 @@ pub enum DeadLetters {
     /// Nowhere: the pipeline stops.
     #[default]
     Stop,
+}
+
+/// What a truncate of a source table does to the outputs with a key that it feeds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Truncate {
+    /// The pipeline stops before it.
+    #[default]
+    Stop,
+    /// Nothing; it is counted and logged.
+    Ignore,
+    /// The rows that came before it leave their tables.
+    Truncate,
 }
 
 /// When to stop. Whatever comes first ends the run; without any it goes on until a signal.

@@ -160,7 +160,7 @@ impl<'a> Stages<'a> {
         };
         let print = settings.print.then_some(out);
         let deliverer = Deliverer::new(reach, rows, Letters::open(settings)?, print);
-        let preparer = Preparer::new(transform, targets);
+        let preparer = Preparer::new(transform, targets, settings.truncate);
         Ok(Stages { input, preparer, deliverer })
     }
 

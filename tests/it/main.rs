@@ -15,6 +15,7 @@ mod faults;
 mod fixtures;
 mod groups;
 mod hostile;
+mod keyed;
 mod main_path;
 mod mariadb;
 mod signals;

@@ -49,6 +49,8 @@ pub struct Profile {
     pub date32_days: (i64, i64),
     /// First and last second of DateTime64, in seconds since 1970-01-01T00:00:00Z.
     pub datetime64_seconds: (i64, i64),
+    /// Whether ReplacingMergeTree takes the column that says which keys leave.
+    pub replacing_deletes: bool,
 }
 
 impl Profile {
@@ -59,6 +61,7 @@ impl Profile {
         Profile {
             date32_days: (from, to),
             datetime64_seconds: (from * calendar::DAY_SECONDS, to * calendar::DAY_SECONDS + 86_399),
+            replacing_deletes: true,
         }
     }
 

@@ -13,7 +13,7 @@
 use crate::columns::Kind;
 use crate::debezium::shape::{Guess, Wire};
 
-use super::names::{check_column, check_table, identifier, shown};
+use super::names::{check_column, check_table, identifier, literal, shown};
 use super::types::ColumnType;
 
 /// A column of a table to be created.
@@ -56,7 +56,7 @@ pub const DEAD_LETTER_COLUMNS: [(&str, &str); 10] = [
 ];
 
 /// The columns by which the newest row of a key replaces the ones before it.
-const VERSION: [(&str, &str); 2] = [("_version", "UInt64"), ("_is_deleted", "UInt8")];
+pub const VERSION: [(&str, &str); 2] = [("_version", "UInt64"), ("_is_deleted", "UInt8")];
 
 /// The most labels of an enum that a transform may ask for, and the most bytes of one.
 const MAX_LABELS: (usize, usize) = (1_000, 255);
@@ -176,8 +176,9 @@ fn check_parameters(ty: &ColumnType) -> Result<(), String> {
 /// The statement that creates a plan's table, unless it is there.
 ///
 /// Without a key it is a log: a `MergeTree` ordered by the position of the record. With one, the newest
-/// row of a key replaces the ones before it, and a deleted one removes it. `ts`, the time of the insert, is
-/// added unless the plan has a column of that name.
+/// row of a key replaces the ones before it, and a deleted one removes it, as far as the server can
+/// (`replacing_deletes`); where it cannot, readers leave out what `_is_deleted` says. `ts`, the time of the
+/// insert, is added unless the plan has a column of that name.
 ///
 /// # Errors
 /// Names that the server or the host does not take, repeated columns, and keys that cannot be sorted by.
@@ -186,6 +187,7 @@ pub fn create_table(
     table: &str,
     columns: &[NewColumn<'_>],
     key: &[&str],
+    replacing_deletes: bool,
 ) -> Result<String, String> {
     check_table(database, table)?;
     check_columns(columns)?;
@@ -203,9 +205,54 @@ pub fn create_table(
         // So that the rows of a range can be found without reading the whole table.
         lines.push("INDEX `_position` (`_partition`, `_offset`) TYPE minmax GRANULARITY 1".to_owned());
         let names: Vec<String> = key.iter().map(|name| identifier(name)).collect();
-        ("ReplacingMergeTree(`_version`, `_is_deleted`)", names.join(", "))
+        let engine = match replacing_deletes {
+            true => "ReplacingMergeTree(`_version`, `_is_deleted`)",
+            false => "ReplacingMergeTree(`_version`)",
+        };
+        (engine, names.join(", "))
     };
     Ok(statement(database, table, &lines, engine, &order))
+}
+
+/// The name of the view of a keyed table's rows that are there now.
+pub fn view_name(table: &str) -> String {
+    format!("{table}_current")
+}
+
+/// The statement that creates the view of the rows of a keyed table that are there now: the newest of each
+/// key, without those that left. It leaves alone whatever has that name.
+///
+/// # Errors
+/// A name that is too long for the server.
+pub fn create_view(database: &str, table: &str, columns: &[&str]) -> Result<String, String> {
+    Ok(format!("CREATE VIEW IF NOT EXISTS {}", view(database, table, columns)?))
+}
+
+/// What comes after `CREATE VIEW`.
+fn view(database: &str, table: &str, columns: &[&str]) -> Result<String, String> {
+    let view = view_name(table);
+    check_table(database, &view)?;
+    let columns: Vec<String> = columns.iter().map(|name| identifier(name)).collect();
+    let database = identifier(database);
+    Ok(format!(
+        "{database}.{} AS\nSELECT {}\nFROM {database}.{} FINAL\nWHERE `_is_deleted` = 0",
+        identifier(&view),
+        columns.join(", "),
+        identifier(table),
+    ))
+}
+
+/// The statement that removes what a partition's records before `offset` wrote, for a truncate at `offset`. The
+/// server answers when it is done.
+pub fn truncate(database: &str, table: &str, topic: &str, partition: i32, offset: i64) -> String {
+    // Not a lightweight delete: what is gone must not come back by a merge, on any version.
+    format!(
+        "ALTER TABLE {}.{} DELETE WHERE `_topic` = {} AND `_partition` = {partition} AND `_offset` < {offset} \
+         SETTINGS mutations_sync = 2",
+        identifier(database),
+        identifier(table),
+        literal(topic),
+    )
 }
 
 /// The statement that creates the table of dead letters, unless it is there.
@@ -390,7 +437,7 @@ mod tests {
     fn a_log_is_ordered_by_the_records_position_and_remembers_tokens() {
         let ty = ColumnType::String.into_nullable();
         let columns = [NewColumn { name: "na`me", ty: &ty }];
-        let sql = create_table("db", "orders", &columns, &[]).expect("good names");
+        let sql = create_table("db", "orders", &columns, &[], true).expect("good names");
         assert_eq!(
             sql,
             "CREATE TABLE IF NOT EXISTS `db`.`orders`\n(\n    `na\\`me` Nullable(String),\n    \
@@ -405,7 +452,8 @@ mod tests {
     #[test]
     fn a_plans_own_ts_is_left_alone() {
         let ty = utc(6);
-        let sql = create_table("db", "t", &[NewColumn { name: "ts", ty: &ty }], &[]).expect("good names");
+        let sql =
+            create_table("db", "t", &[NewColumn { name: "ts", ty: &ty }], &[], true).expect("good names");
         assert_eq!(sql.matches("`ts`").count(), 1);
     }
 
@@ -413,13 +461,35 @@ mod tests {
     fn a_keyed_table_replaces_rows_by_version() {
         let (id, text) = (ColumnType::Int { signed: true, bits: 64 }, ColumnType::String.into_nullable());
         let columns = [NewColumn { name: "id", ty: &id }, NewColumn { name: "v", ty: &text }];
-        let sql = create_table("db", "t", &columns, &["id"]).expect("a good key");
+        let sql = create_table("db", "t", &columns, &["id"], true).expect("a good key");
         assert!(
             sql.contains("ENGINE = ReplacingMergeTree(`_version`, `_is_deleted`)\nORDER BY (`id`)"),
             "{sql}"
         );
-        assert!(create_table("db", "t", &columns, &["v"]).is_err(), "nullable");
-        assert!(create_table("db", "t", &columns, &["x"]).is_err(), "not there");
+        let old = create_table("db", "t", &columns, &["id"], false).expect("a good key");
+        assert!(old.contains("    `_is_deleted` UInt8"), "{old}");
+        assert!(old.contains("ENGINE = ReplacingMergeTree(`_version`)\nORDER BY (`id`)"), "{old}");
+        assert!(create_table("db", "t", &columns, &["v"], true).is_err(), "nullable");
+        assert!(create_table("db", "t", &columns, &["x"], true).is_err(), "not there");
+    }
+
+    #[test]
+    fn the_view_of_a_keyed_table_shows_what_is_there_now() {
+        assert_eq!(
+            create_view("d`b", "t", &["id", "na`me"]).expect("good names"),
+            "CREATE VIEW IF NOT EXISTS `d\\`b`.`t_current` AS\nSELECT `id`, `na\\`me`\nFROM `d\\`b`.`t` FINAL\n\
+             WHERE `_is_deleted` = 0"
+        );
+        assert!(create_view("db", &"t".repeat(121), &["id"]).is_err(), "the view's name is longer");
+    }
+
+    #[test]
+    fn a_truncate_removes_what_came_before_it_from_its_partition() {
+        assert_eq!(
+            truncate("db", "t", "it's", 3, 17),
+            "ALTER TABLE `db`.`t` DELETE WHERE `_topic` = 'it\\'s' AND `_partition` = 3 AND `_offset` < 17 \
+             SETTINGS mutations_sync = 2"
+        );
     }
 
     #[test]
@@ -435,9 +505,9 @@ mod tests {
             &[NewColumn { name: "a", ty: &json }],
             &[NewColumn { name: "", ty: &text }],
         ] {
-            assert!(create_table("db", "t", columns, &[]).is_err(), "{columns:?}");
+            assert!(create_table("db", "t", columns, &[], true).is_err(), "{columns:?}");
         }
-        assert!(create_table("db", "../t", &[NewColumn { name: "a", ty: &text }], &[]).is_err());
+        assert!(create_table("db", "../t", &[NewColumn { name: "a", ty: &text }], &[], true).is_err());
     }
 
     #[test]

@@ -204,6 +204,14 @@ pub const KEYS: &[Key] = &[
     .flag("dead-letters")
     .follows("`table:_rowgate_dead_letters`; with an output file `file:dead-letters.ndjson`")
     .under(TARGET),
+    Key::new(
+        "truncate",
+        "WHAT",
+        "When the source empties a table that feeds outputs with a key: stop, ignore, or truncate",
+    )
+    .flag("truncate")
+    .default("stop")
+    .under(TARGET),
     Key::new("for", "DURATION", "Stop after this time, such as 20s, 5m or 500ms").flag("for").under(BOUNDS),
     Key::new("max_records", "N", "Stop after this many records").flag("max-records").under(BOUNDS),
     Key::new("until_caught_up", "BOOL", "Stop when the group has read all that the topics have")

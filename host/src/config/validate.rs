@@ -27,6 +27,7 @@ pub fn settings(
     let source = check.source(&name);
     let to_lines = matches!(sink, Some(Sink::Lines { .. }));
     let dead_letters = check.dead_letters(to_lines, source.as_ref());
+    let truncate = check.value("truncate", values::truncate).unwrap_or_default();
     let bounds = Bounds {
         for_: check.value("for", values::duration),
         max_records: check.value("max_records", |text| values::number(text, 1, u64::MAX)),
@@ -64,6 +65,7 @@ pub fn settings(
         params,
         sink,
         dead_letters,
+        truncate,
         bounds,
         batch,
         limits,
@@ -201,6 +203,7 @@ impl Check {
                 "password_file",
                 "table",
                 "compression",
+                "truncate",
             ]);
             return self.value("output", values::path).map(|path| Sink::Lines { path });
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::keys::nearest;
-use super::{Compression, DeadLetters, LogFormat, Start, TopicPattern};
+use super::{Compression, DeadLetters, LogFormat, Start, TopicPattern, Truncate};
 
 /// What a text means, or what is wrong with it.
 pub type Read<T> = Result<T, String>;
@@ -67,6 +67,12 @@ pub fn compression(text: &str) -> Read<Compression> {
 /// How to log.
 pub fn log_format(text: &str) -> Read<LogFormat> {
     one_of(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
+}
+
+/// What a truncate does.
+pub fn truncate(text: &str) -> Read<Truncate> {
+    let words = [("stop", Truncate::Stop), ("ignore", Truncate::Ignore), ("truncate", Truncate::Truncate)];
+    one_of(text, &words)
 }
 
 /// A pipeline's name: it becomes part of other systems' names.

@@ -155,6 +155,15 @@ pub struct Shape {
     pub fields: Vec<Field>,
 }
 
+impl Shape {
+    /// Whether both are shapes of one source table, in one topic.
+    pub fn is_of_table(&self, other: &Shape) -> bool {
+        let names =
+            |shape: &Shape| [&shape.topic, &shape.database, &shape.schema, &shape.table].map(String::clone);
+        names(self) == names(other)
+    }
+}
+
 /// A table's names at its source.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct TableName {

@@ -136,6 +136,7 @@ fn insert(
         database,
         table,
         token: reach.token(batch, table, "dead letters"),
+        converges: false,
         identity,
         rows: &rows,
         range: (batch.first, batch.last),

@@ -15,7 +15,9 @@ use crate::clickhouse::response::{Class, Failure};
 use crate::clickhouse::table::{Binding, Table, planned_columns};
 use crate::clickhouse::types::ColumnType;
 use crate::config::{Settings, Sink};
+use crate::debezium::shape::Shape;
 use crate::error::Classify;
+use crate::pause::pause;
 use crate::transform::run::ShapeRows;
 
 /// The wait between two attempts at reading or creating a table.
@@ -61,8 +63,11 @@ impl Targets {
     }
 
     fn name_of(&self, rows: &ShapeRows) -> String {
-        let target = rows.plan.outputs[rows.output].target.as_ref();
-        target.or(self.default_table.as_ref()).unwrap_or(&rows.shape.table).clone()
+        self.name_for(rows.plan.outputs[rows.output].target.as_ref(), &rows.shape)
+    }
+
+    fn name_for(&self, target: Option<&String>, shape: &Shape) -> String {
+        target.or(self.default_table.as_ref()).unwrap_or(&shape.table).clone()
     }
 
     /// Why no table can have the name that `rows` call for, if none can. The name may come from an event.
@@ -79,14 +84,17 @@ impl Targets {
                 continue;
             }
             let mut columns: Vec<(String, ColumnType)> = Vec::new();
+            let mut key: &[String] = &[];
             for rows in rows.iter().filter(|rows| self.name_of(rows) == name) {
-                for (name, ty) in planned_columns(&rows.plan.outputs[rows.output], &rows.shape) {
+                let output = &rows.plan.outputs[rows.output];
+                key = if key.is_empty() { &output.key } else { key };
+                for (name, ty) in planned_columns(output, &rows.shape) {
                     if columns.iter().all(|(known, _)| *known != name) {
                         columns.push((name, ty));
                     }
                 }
             }
-            let Some(table) = self.find_or_create(&name, &columns, stop)? else { return Ok(None) };
+            let Some(table) = self.find_or_create(&name, &columns, key, stop)? else { return Ok(None) };
             self.tables.insert(name, Arc::new(table));
         }
         Ok(Some(()))
@@ -96,47 +104,90 @@ impl Targets {
         &self,
         name: &str,
         columns: &[(String, ColumnType)],
+        key: &[String],
         stop: &Stop,
     ) -> Result<Option<Table>> {
-        let planned = || Table::planned(&self.database, name, columns).usage();
+        let planned = || Table::planned(&self.database, name, columns, key).usage();
+        let keyed = !key.is_empty();
         let Some(client) = &self.client else { return planned().map(Some) };
-        let Some(found) = self.patiently(stop, || Table::describe(client, &self.database, name))? else {
+        let Some(found) = patiently(stop, || Table::describe(client, &self.database, name))? else {
             return Ok(None);
         };
         if let Some(table) = found {
-            tracing::info!(table = name, guarantee = table.guarantee(), "writing to the table that there is");
+            let guarantee = table.guarantee(keyed);
+            tracing::info!(table = name, guarantee, "writing to the table that there is");
             return Ok(Some(table));
         }
         if self.dry_run {
             return planned().map(Some);
         }
         let new: Vec<NewColumn<'_>> = columns.iter().map(|(name, ty)| NewColumn { name, ty }).collect();
-        let sql = ddl::create_table(&self.database, name, &new, &[]).map_err(|e| anyhow!(e)).usage()?;
-        let created = self.patiently(stop, || client.query(&sql).map(drop))?;
+        let keys: Vec<&str> = key.iter().map(String::as_str).collect();
+        let sql = ddl::create_table(&self.database, name, &new, &keys, self.profile.replacing_deletes);
+        let sql = sql.map_err(|e| anyhow!(e)).usage()?;
+        let created = patiently(stop, || client.query(&sql).map(drop))?;
         let Some(()) = created else { return Ok(None) };
-        let described = self.patiently(stop, || Table::describe(client, &self.database, name))?;
+        if keyed && self.create_view(name, &new, stop)?.is_none() {
+            return Ok(None);
+        }
+        let described = patiently(stop, || Table::describe(client, &self.database, name))?;
         let Some(table) = described else { return Ok(None) };
         let table =
             table.ok_or_else(|| anyhow!("table {name} was created and is not there")).environment()?;
-        tracing::info!(table = name, guarantee = table.guarantee(), "created the table");
+        tracing::info!(table = name, guarantee = table.guarantee(keyed), "created the table");
         Ok(Some(table))
     }
 
-    /// Repeats `ask` until the server answers. None: given up because the host is to stop.
-    fn patiently<T>(&self, stop: &Stop, ask: impl Fn() -> Result<T, Failure>) -> Result<Option<T>> {
-        loop {
-            match ask() {
-                Ok(answer) => return Ok(Some(answer)),
-                Err(failure) if matches!(failure.class, Class::Retry | Class::Unknown) => {
-                    tracing::warn!("waiting for ClickHouse: {failure}");
-                    if stop.give_up() {
-                        return Ok(None);
-                    }
-                    std::thread::sleep(WAIT);
-                }
-                Err(failure) => return Err(anyhow!("{failure}")).environment(),
+    /// Creates the view of a keyed table's rows that are there now, unless something has its name. Nothing is
+    /// written to it, so a server that refuses it is no reason to stop. None: given up.
+    fn create_view(&self, table: &str, columns: &[NewColumn<'_>], stop: &Stop) -> Result<Option<()>> {
+        let Some(client) = &self.client else { return Ok(Some(())) };
+        let columns: Vec<&str> = columns.iter().map(|column| column.name).collect();
+        let view = ddl::view_name(table);
+        let sql = match ddl::create_view(&self.database, table, &columns) {
+            Ok(sql) => sql,
+            Err(reason) => {
+                tracing::warn!(table, "there is no view of the rows that are there now: {reason}");
+                return Ok(Some(()));
             }
+        };
+        let refused = |failure: Failure| match failure.class {
+            Class::Retry | Class::Unknown => Err(failure),
+            _ => {
+                tracing::warn!(table, view, "the view was not created: {failure}");
+                Ok(())
+            }
+        };
+        patiently(stop, || client.query(&sql).map(drop).or_else(refused))
+    }
+
+    /// The tables of outputs with a key that a source table feeds: those of `targets`, and where these are not
+    /// known yet, after a start, the one that the configuration names. Tables that do not exist are left out.
+    /// None: given up while waiting for the server.
+    pub(super) fn keyed(
+        &mut self,
+        shape: &Shape,
+        targets: &[Option<String>],
+        stop: &Stop,
+    ) -> Result<Option<Vec<Arc<Table>>>> {
+        let mut names: Vec<String> =
+            targets.iter().map(|target| self.name_for(target.as_ref(), shape)).collect();
+        if names.is_empty() {
+            names.push(self.name_for(None, shape));
         }
+        let Some(client) = &self.client else { return Ok(Some(vec![])) };
+        let mut found = Vec::new();
+        for name in names {
+            let described = match self.tables.get(&name) {
+                Some(table) => Some(table.clone()),
+                None => match patiently(stop, || Table::describe(client, &self.database, &name))? {
+                    Some(table) => table.map(Arc::new),
+                    None => return Ok(None),
+                },
+            };
+            found.extend(described.filter(|table| table.is_keyed()));
+        }
+        Ok(Some(found))
     }
 
     /// The table and the binding of `rows`; [`Self::ensure`] comes first.
@@ -152,7 +203,7 @@ impl Targets {
             // Where there is no server nothing has to fit what came before.
             Err(_) if self.client.is_none() => {
                 let columns = planned_columns(output, &rows.shape);
-                Table::planned(&self.database, &name, &columns)
+                Table::planned(&self.database, &name, &columns, &output.key)
                     .and_then(|table| table.bind(output, &rows.shape))
             }
             bound => bound,
@@ -178,11 +229,27 @@ impl Targets {
             return Ok(Some(()));
         };
         let sql = ddl::create_dead_letters(&self.database, name).map_err(|e| anyhow!(e)).usage()?;
-        if self.patiently(stop, || client.query(&sql).map(drop))?.is_none() {
+        if patiently(stop, || client.query(&sql).map(drop))?.is_none() {
             return Ok(None);
         }
         tracing::warn!(table = name, database = self.database, "dead letters go to this table");
         self.dead_letters_ready = true;
         Ok(Some(()))
+    }
+}
+
+/// Repeats `ask` until the server answers. None: given up because the host is to stop.
+pub(super) fn patiently<T>(stop: &Stop, ask: impl Fn() -> Result<T, Failure>) -> Result<Option<T>> {
+    loop {
+        match ask() {
+            Ok(answer) => return Ok(Some(answer)),
+            Err(failure) if matches!(failure.class, Class::Retry | Class::Unknown) => {
+                tracing::warn!("waiting for ClickHouse: {failure}");
+                if !pause(WAIT, || stop.give_up()) {
+                    return Ok(None);
+                }
+            }
+            Err(failure) => return Err(anyhow!("{failure}")).environment(),
+        }
     }
 }

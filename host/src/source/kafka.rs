@@ -476,6 +476,17 @@ impl Commits {
         &self.ownership
     }
 
+    /// How many partitions a topic has by now.
+    ///
+    /// # Errors
+    /// The brokers do not say.
+    pub fn partitions(&self, topic: &str) -> Result<usize> {
+        let metadata = self.consumer.fetch_metadata(Some(topic), client::REQUEST_TIMEOUT);
+        let metadata = metadata.with_context(|| format!("asking how many partitions topic {topic} has"))?;
+        let found = metadata.topics().iter().find(|found| found.name() == topic);
+        Ok(found.map_or(0, |topic| topic.partitions().len()))
+    }
+
     /// Commits `offset` as the position of `partition`, with `seal` as what is pending. Blocks until the
     /// broker has it. Repeating it is harmless.
     pub fn commit(&self, partition: &Partition, offset: i64, seal: Option<&Seal>) -> Result<()> {
