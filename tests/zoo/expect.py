@@ -185,8 +185,8 @@ def moment(text: str, digits: int, how: Combination) -> tuple[object, Meant | No
         return wire, meant("infinite", ns), None
     if unit == 0:
         return meant("iso", ns), meant("ns", ns), None
-    # Whole seconds are checked, and the one that begins before the range is outside.
-    if unit == 1 and not -(1 << 63) <= ns < 1 << 63 or unit == 1 and ns < -9_223_372_036 * 10**9:
+    # Debezium looks at the whole seconds, and takes the first that are in the range for outside.
+    if unit == 1 and not -9_223_372_035 * 10**9 <= ns < 1 << 63:
         return None, None, "nanoseconds_out_of_range_null"
     return ns // unit, meant("ns", ns // unit * unit), "cut_to_ms" if ns % unit else None
 
