@@ -145,10 +145,10 @@ def plain_reason(stage: str, reason: str) -> str:
 
 @dataclass
 class Letters:
-    """The dead letters of one topic."""
+    """The dead letters of one topic: the last of each key, with its offset and reason."""
 
-    keys: list[tuple[dict, str]] = field(default_factory=list)
-    by_text: dict[tuple[str, ...], str] = field(default_factory=dict)
+    keys: list[tuple[dict, int, str]] = field(default_factory=list)
+    by_text: dict[tuple[str, ...], tuple[int, str]] = field(default_factory=dict)
     used: int = 0
 
 
@@ -158,7 +158,7 @@ def read_letters(clickhouse: ClickHouse, database: str, registry_url: str, found
     if clickhouse.query(f"EXISTS TABLE {database}.{DEAD_LETTERS}").strip() != b"1":
         return by_topic
     avro = Avro(registry_url)
-    for topic, key, stage, reason in clickhouse.rows(f"SELECT topic, key, stage, reason FROM {database}.{DEAD_LETTERS} ORDER BY topic, partition, offset"):
+    for topic, offset, key, stage, reason in clickhouse.rows(f"SELECT topic, offset, key, stage, reason FROM {database}.{DEAD_LETTERS} ORDER BY topic, partition, offset"):
         letters = by_topic.setdefault(topic.decode(), Letters())
         why = plain_reason(stage.decode(), reason.decode(errors="replace"))
         found.all_letters[why] += 1
@@ -166,13 +166,13 @@ def read_letters(clickhouse: ClickHouse, database: str, registry_url: str, found
             continue
         value = avro.read(key) if key[:1] == b"\0" else json.loads(key)
         value = value["payload"] if isinstance(value, dict) and value.keys() == {"schema", "payload"} else value
-        letters.keys.append((value, why))
-        letters.by_text[tuple(map(str, value.values()))] = why
+        letters.keys.append((value, int(offset), why))
+        letters.by_text[tuple(map(str, value.values()))] = int(offset), why
     return by_topic
 
 
-def letter_of(letters: Letters | None, table: Table, row: Row, how: Combination) -> str | None:
-    """Why a record with the key of this row is in the dead letters, if one is."""
+def letter_of(letters: Letters | None, table: Table, row: Row, how: Combination) -> tuple[int, str] | None:
+    """The last dead letter with the key of this row: its offset, and why it is one."""
     if letters is None:
         return None
     # A key's JSON has the form of a schemaless record, whether it has a schema or not.
@@ -180,9 +180,9 @@ def letter_of(letters: Letters | None, table: Table, row: Row, how: Combination)
     key = [expected(column.kind, cell.decode(), plain)[0] for column, cell in zip(table.key_columns, row)]
     if not any(isinstance(value, Meant) for value in key):
         return letters.by_text.get(tuple(map(str, key)))
-    for value, why in letters.keys:
+    for value, offset, why in reversed(letters.keys):
         if all(same_text(str(a), b) for a, b in zip(value.values(), key)):
-            return why
+            return offset, why
     return None
 
 
@@ -229,6 +229,8 @@ class Copy:
 
     columns: dict[str, str]
     source: str
+    # The table with the offset of each row.
+    table: str = ""
 
 
 def find_copy(clickhouse: ClickHouse, database: str, table: Table) -> Copy | None:
@@ -238,11 +240,11 @@ def find_copy(clickhouse: ClickHouse, database: str, table: Table) -> Copy | Non
         return {a.decode(): b.decode() for a, b in rows}
     view = f"{table.name}_current"
     if there := columns(view):
-        return Copy(there, f"{ident(database)}.{ident(view)}")
+        return Copy(there, f"{ident(database)}.{ident(view)}", f"{ident(database)}.{ident(table.name)}")
     if there := columns(table.name):
         key = ", ".join(ident(column_in(there, column.name)) for column in table.key_columns)
         log = f"{ident(database)}.{ident(table.name)}"
-        return Copy(there, f"(SELECT * FROM {log} ORDER BY _offset DESC, _seq DESC LIMIT 1 BY {key}) WHERE op != 'd'")
+        return Copy(there, f"(SELECT * FROM {log} ORDER BY _offset DESC, _seq DESC LIMIT 1 BY {key}) WHERE op != 'd'", log)
     return None
 
 
@@ -254,17 +256,30 @@ class Comparison:
     def __init__(self, table: Table, how: Combination, copy: Copy, letters: Letters | None, found: Found) -> None:
         self.table, self.how, self.copy, self.letters, self.found = table, how, copy, letters, found
         self.columns = [(column, column_in(copy.columns, column.name)) for column in table.key_columns + table.columns]
+        # What was written last of each key.
+        self.offsets: dict[tuple, int] = {}
         self.there = [(column, name) for column, name in self.columns if name]
 
     def differ(self, row: Row, wrong: dict[str, str]) -> None:
-        """Counts a row that is not as it should be, as a dead letter or as differences, by column."""
-        why = letter_of(self.letters, self.table, row, self.how)
-        if why:
-            self.found.letters[why] += 1
+        """Counts a row that is not as it should be as a dead letter, where one came after what was written last of the key; or
+        as differences, by column."""
+        letter = letter_of(self.letters, self.table, row, self.how)
+        if letter and letter[0] > self.written(row):
+            self.found.letters[letter[1]] += 1
             return
         key = ", ".join(cell.decode(errors="replace") for cell in row[: len(self.table.key_columns)])
         for column, what in wrong.items():
             self.found.differ(f"{self.table.name}{column}", f"({key[:60]}) {what}")
+
+    def written(self, row: Row) -> int:
+        """The offset of what was written last of a row's key; -1 where nothing was."""
+        key = [expected(column.kind, cell.decode(), self.how)[0] for column, cell in zip(self.table.key_columns, row)]
+        kinds = [self.copy.columns[name] for _, name in self.there[: len(key)]]
+        direct = self.offsets.get(tuple(row[: len(key)]))
+        if direct is not None:
+            return direct
+        found = [offset for there, offset in self.offsets.items() if all(same(a, kind, b, self.how) for a, kind, b in zip(there, kinds, key))]
+        return max(found, default=-1)
 
     def missing_columns(self, source: list[Row]) -> None:
         """Those that the source does not send are a policy, as is an added one that no row has a value in; others a difference."""
@@ -282,6 +297,10 @@ class Comparison:
         """The rows of now by the texts of their keys."""
         width = len(self.table.key_columns)
         rows = clickhouse.rows(f"SELECT {', '.join(cell_text(name, self.copy.columns[name]) for _, name in self.there)} FROM {self.copy.source}")
+        if self.letters:
+            keys = ", ".join(cell_text(name, self.copy.columns[name]) for _, name in self.there[:width])
+            last = clickhouse.rows(f"SELECT {keys}, max(_offset) FROM {self.copy.table} GROUP BY ALL")
+            self.offsets = {tuple(row[:width]): int(row[width]) for row in last}
         by_key = {tuple(row[:width]): row for row in rows}
         if len(by_key) != len(rows):
             self.found.differ(self.table.name, f"{len(rows) - len(by_key)} keys are there twice")

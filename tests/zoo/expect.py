@@ -178,7 +178,7 @@ def moment(text: str, digits: int, how: Combination) -> tuple[object, Meant | No
     unit = {"connect": 10**6, "microseconds": 1000, "nanoseconds": 1, "isostring": 0}.get(how.time, 10**6 if digits <= 3 else 1000)
     if isinstance(ns, str):
         if unit == 0:
-            return ns, meant("infinite", ns), None
+            return "+294247-01-10T04:00:25.2Z" if ns == "infinity" else "-290308-12-21T19:59:27.6Z", meant("infinite", ns), None
         if unit == 1:
             return (1 << 63) - 1 if ns == "infinity" else -(1 << 63), meant("infinite", ns), None
         wire = (US_INFINITY if ns == "infinity" else US_MINUS_INFINITY) * 1000 // unit
@@ -194,7 +194,9 @@ def moment(text: str, digits: int, how: Combination) -> tuple[object, Meant | No
 def date(text: str, how: Combination) -> tuple[object, Meant]:
     days = parse_date(text)
     if isinstance(days, str):
-        wire = days if how.time == "isostring" else DATE_INFINITY if days == "infinity" else DATE_MINUS_INFINITY
+        wire = DATE_INFINITY if days == "infinity" else DATE_MINUS_INFINITY
+        if how.time == "isostring":
+            wire = "-5877611-06-21Z" if days == "infinity" else "-5877611-06-22Z"
         return wire, meant("infinite", days)
     return meant("iso_date", days) if how.time == "isostring" else days, meant("days", days)
 

@@ -124,7 +124,7 @@ class Zoo:
         """Runs the host until it has read all, into a new database."""
         self.clickhouse.query(f"DROP DATABASE IF EXISTS {one.name}")
         self.clickhouse.query(f"CREATE DATABASE {one.name}")
-        command = [self.given.host, "--transform", self.given.transform, "--name", f"zoo_{one.name}_{self.given.seed}_{time.time_ns()}", "--brokers", self.env["BROKERS"],
+        command = [self.given.host, "--transform", self.given.transform, "--name", f"zoo_{time.time_ns()}", "--brokers", self.env["BROKERS"],
                    "--topic", f"^{one.name}[.].*$", "--clickhouse-url", self.env["CLICKHOUSE_URL"], "--database", one.name, "--until-caught-up", "--for", f"{PATIENCE:.0f}s"]
         settings = {"ROWGATE_USER": self.env["CLICKHOUSE_USER"], "ROWGATE_PASSWORD": self.env["CLICKHOUSE_PASSWORD"]}
         if one.format == "avro":
