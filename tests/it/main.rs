@@ -22,3 +22,4 @@ mod signals;
 mod swap;
 mod tables;
 mod transforms;
+mod zoo;

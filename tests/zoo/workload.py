@@ -12,9 +12,12 @@ from collections.abc import Iterator
 
 from tables import PATH, SETUP, Column, Table, literal, quote, tables
 
-# Rows of one statement at most, and statements of one transaction.
+# Rows of one statement at most (fewer where the whole workload is small, so that each table has its share), and statements of
+# one transaction.
 MOST_ROWS = 40
 MOST_STATEMENTS = 4
+# Fewer rows than these are added to.
+FEW_ROWS = 10
 
 
 class Rows:
@@ -110,8 +113,8 @@ def move(rows: Rows, rng: random.Random, count: int) -> tuple[str, int]:
 
 def statement(rows: Rows, rng: random.Random, most: int) -> tuple[str, int]:
     """One statement on one table, and how many rows it changes."""
-    count = min(most, rng.randint(1, MOST_ROWS))
-    if len(rows.live) < 10:
+    count = rng.randint(1, most)
+    if len(rows.live) < FEW_ROWS:
         return insert(rows, rng, count)
     what = rng.choices((insert, update, delete, move), (35, 45, 15, 5))[0]
     return what(rows, rng, count)
@@ -132,6 +135,7 @@ def changes(zoo: list[Rows], rng: random.Random, total: int) -> Iterator[tuple[s
     """Transactions of `total` changes, and how many changes each has."""
     weights = [rows.table.weight for rows in zoo]
     due = sorted(((share, rows, alter) for rows in zoo for share, alter in rows.table.alters), key=lambda one: (one[0], one[1].table.name))
+    most = min(MOST_ROWS, max(4, total // 250))
     done = 0
     while done < total:
         while due and done >= due[0][0] * total:
@@ -143,7 +147,7 @@ def changes(zoo: list[Rows], rng: random.Random, total: int) -> Iterator[tuple[s
             # Small ones also go on with the same table, so that a row is changed more than once in a transaction.
             for _ in range(rng.choice((1, 1, 1, 2))):
                 if done + here < total:
-                    text, count = statement(rows, rng, total - done - here)
+                    text, count = statement(rows, rng, min(most, total - done - here))
                     parts.append(text)
                     here += count
         done += here
