@@ -137,10 +137,20 @@ class Avro:
         return self.value(kind, stream)
 
 
+# What may be in the dead letters: by table, what the reason says. Anything else is a difference, whether its row is equal or not.
+OUT_OF_RANGE = "outside the column's range"
+EXPECTED_LETTERS = {
+    "z_far": f"{OUT_OF_RANGE}|an infinite date or time",
+    "z_lazy": "unchanged TOAST",
+    "a_widen": OUT_OF_RANGE,
+    "a_text": OUT_OF_RANGE,
+}
+
+
 def plain_reason(stage: str, reason: str) -> str:
     """A reason without the values and places in it, so that alike ones are counted together."""
-    reason = re.sub(r'"[^"]*"|`[^`]*`|\'[^\']*\'', "…", reason)
-    return f"{stage}: {re.sub(r'-?[0-9]+', 'N', reason)[:110]}"
+    reason = re.sub(r"`[^`]*`|'UTC'", "…", reason)
+    return f"{stage}: {re.sub(r'-?[0-9]+', 'N', reason)[:140]}"
 
 
 @dataclass
@@ -163,6 +173,7 @@ def read_letters(clickhouse: ClickHouse, database: str, registry_url: str, found
         why = plain_reason(stage.decode(), reason.decode(errors="replace"))
         found.all_letters[why] += 1
         if key is None:
+            found.differ(f"{topic.decode()}: a dead letter", f"without a key at offset {int(offset)}: {why}")
             continue
         value = avro.read(key) if key[:1] == b"\0" else json.loads(key)
         value = value["payload"] if isinstance(value, dict) and value.keys() == {"schema", "payload"} else value
@@ -350,6 +361,9 @@ class Comparison:
             if lost:
                 self.found.policies[lost] += 1
             return None
+        if got is None and self.table.name == "z_lazy" and column.kind == "bytea" and self.how.binary == "base64":
+            self.found.policies["unchanged_toast_of_bytea_is_null"] += 1
+            return None
         cell = None if cell is None else cell[:70].decode(errors="replace")
         return f"{column.type} {cell!r} is {None if got is None else got[:90]!r} in {ch_type}, not {str(value)[:90]}"
 
@@ -360,6 +374,9 @@ def check(clickhouse: ClickHouse, source: dict[str, list[Row]], how: Combination
     letters = read_letters(clickhouse, database, registry_url, found)
     for table in final_tables(with_alters):
         topic = topic_name(f"{prefix}.{table.schema}.{table.name}")
+        for value, offset, why in letters.get(topic, Letters()).keys:
+            if not re.search(EXPECTED_LETTERS.get(table.name, "(?!)"), why):
+                found.differ(f"{table.name}: a dead letter", f"{str(value)[:60]} at offset {offset}: {why}")
         if table.name == "k_ts" and how.time == "connect":
             found.policies["keys_that_differ_below_a_ms_are_not_compared"] += len(source[table.full_name])
             continue

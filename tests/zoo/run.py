@@ -77,9 +77,7 @@ class Zoo:
         """Removes connectors of these names that an earlier run left."""
         with urllib.request.urlopen(f"{self.env['CONNECT_URL']}/connectors", timeout=60) as answer:
             there = json.load(answer)
-        for one in matrix.full():
-            if one.name in there:
-                self.connectors.remove(one.name)
+        self.connectors.remove([one.name for one in matrix.full() if one.name in there])
         names = ", ".join(f"'{one.name}_slot'" for one in matrix.full())
         self.postgres.execute(f"select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name in ({names})")
         self.postgres.execute("".join(f"drop publication if exists {one.name}_publication;" for one in matrix.full()))
@@ -173,8 +171,8 @@ class Zoo:
                 self.begin(groups[at + 1])
             for one in group:
                 self.compare(one)
-                if not self.given.keep:
-                    self.connectors.remove(one.name)
+            if not self.given.keep:
+                self.connectors.remove([one.name for one in group])
         say(f"zoo: {len(self.combinations)} combinations in {clock.lap()}, {len(self.failed)} not equal{': ' if self.failed else ''}{', '.join(self.failed)}")
         return 1 if self.failed else 0
 

@@ -106,10 +106,12 @@ class Connectors:
         """Makes one and waits until it streams."""
         stack("connector", name, *options)
 
-    def remove(self, name: str) -> None:
-        """With its slot, publication and topics."""
-        stack("connector", name, "remove")
-        stack("tool", "org.apache.kafka.tools.TopicCommand", "--delete", "--if-exists", "--topic", f"{name}[.].*")
+    def remove(self, names: list[str]) -> None:
+        """With their slots, publications and topics."""
+        for name in names:
+            stack("connector", name, "remove")
+        if names:
+            stack("tool", "org.apache.kafka.tools.TopicCommand", "--delete", "--if-exists", "--topic", f"({'|'.join(names)})[.].*")
 
     def wait(self, names: list[str], position: str) -> None:
         """Waits until Kafka has all that PostgreSQL wrote before the position.
