@@ -7,12 +7,16 @@ pub mod cloud;
 pub mod decimal;
 pub mod envelope;
 pub mod flat;
+pub mod hints;
 pub mod mongo;
 pub mod options;
 pub mod placeholder;
+pub mod registry;
+pub mod report;
 pub mod scan;
 pub mod schema;
 pub mod shape;
+pub mod structured;
 pub mod text;
 pub mod topic;
 pub mod value;
@@ -29,6 +33,7 @@ use classify::{Class, NotChange, Other};
 use envelope::{Parts, Source, Unusual, View};
 use forms::details;
 use options::{Options, Tombstones};
+use registry::{Codec, Registry, Side};
 use scan::{Json, Member, Scanner};
 use shape::{Shape, Shapes};
 use topic::{Rows, Shaped, Topic};
@@ -153,6 +158,8 @@ pub struct Decoder {
     /// For what a value has inside of it that is scanned by itself.
     inner: Scanner,
     block: Block,
+    /// None: there is no registry, and what needs one is refused.
+    registry: Option<Registry>,
 }
 
 enum Outcome {
@@ -195,9 +202,21 @@ impl Decoder {
         Self::default()
     }
 
-    /// A decoder that has met nothing yet.
-    pub fn with(options: Options) -> Self {
-        Decoder { options, ..Self::default() }
+    /// A decoder that has met nothing yet; with a registry it reads records whose schemas are there, too.
+    pub fn with(options: Options, registry: Option<Registry>) -> Self {
+        Decoder { options, registry, ..Self::default() }
+    }
+
+    /// Asks the registry, if there is one, for the schemas that a batch needs; comes before [`Self::decode`].
+    /// Waits for a registry that does not answer. None: given up because `give_up` said so.
+    ///
+    /// # Errors
+    /// Where the registry refuses the host, or what answers is none.
+    pub fn learn(&mut self, batch: &Batch, give_up: &dyn Fn() -> bool) -> anyhow::Result<Option<()>> {
+        match &mut self.registry {
+            Some(registry) => registry.learn(batch, give_up),
+            None => Ok(Some(())),
+        }
     }
 
     /// Decodes a batch. What is wrong with a record rejects that record, and no other. Text that an event
@@ -230,6 +249,15 @@ impl Decoder {
         self.shapes.get(id).expect("shape ids come from this decoder")
     }
 
+    /// What stands for a key or value whose schema is in a registry: JSON, and how it was written. None: it
+    /// stands for itself.
+    fn open(&self, side: Side, span: Span, batch: &mut Batch) -> Result<Option<(Span, Arc<Codec>)>, String> {
+        match &self.registry {
+            Some(registry) => registry.open(side, span, batch),
+            None => Ok(None),
+        }
+    }
+
     fn record(
         &mut self,
         topic: &mut Topic,
@@ -240,31 +268,50 @@ impl Decoder {
         let Some(record) = batch.records.get(index as usize).copied() else {
             return Err("the batch has no such record".into());
         };
-        let Some(value) = record.value.filter(|value| !value.is_empty()) else {
-            return self.tombstone(topic, batch, index, cells);
+        let framed_key = match record.key {
+            Some(key) => self.open(Side::Key, key, batch)?,
+            None => None,
         };
+        let key = match &framed_key {
+            Some((span, _)) => KeyText { span: Some(*span), registered: true },
+            None => KeyText { span: record.key, registered: false },
+        };
+        let Some(value) = record.value.filter(|value| !value.is_empty()) else {
+            return self.tombstone(topic, batch, (index, key), cells);
+        };
+        let framed = self.open(Side::Value, value, batch)?;
+        let value = framed.as_ref().map_or(value, |(span, _)| *span);
         let arena = batch.arena.as_slice();
         let refuse = |found| classify::not_an_object(value.of(arena), found);
-        let scanned = self.value.scan(arena, value, &topic.schemas);
+        let scanned = match &framed {
+            Some(_) => self.value.scan::<topic::KnownSchema>(arena, value, &[]),
+            None => self.value.scan(arena, value, &topic.schemas),
+        };
         let scanned = scanned.map_err(|fault| refuse(Err(fault.to_string())))?;
         match scanned.root {
             Json::Object => {}
-            Json::Null => return self.tombstone(topic, batch, index, cells),
+            Json::Null => return self.tombstone(topic, batch, (index, key), cells),
             other => return Err(refuse(Ok(other))),
         }
         let view = View { scanner: &self.value, arena, options: &self.options };
-        let opened = Opened::find(view, &mut topic.wrapped);
-        if let Some(schema) = opened.schema {
+        let opened = match &framed {
+            Some(_) => Opened::plain(view),
+            None => Opened::find(view, &mut topic.wrapped),
+        };
+        if let Some((_, codec)) = &framed {
+            topic.use_registered(&codec.label, &codec.schema);
+        } else if let Some(schema) = opened.schema {
             topic.use_schema(view.text(schema), scanned.known);
         }
+        let typed = framed.is_some() || opened.schema.is_some();
         if opened.payload.is_some_and(|(_, payload)| payload.json == Json::Null) {
-            return self.tombstone(topic, batch, index, cells);
+            return self.tombstone(topic, batch, (index, key), cells);
         }
-        let key = read_key(&mut self.key, topic, (arena, &self.options), record.key, &mut self.key_names);
-        let typed = opened.schema.is_some();
+        let options = (arena, &self.options);
+        let key = read_key(&mut self.key, topic, options, key, &mut self.key_names);
         if !opened.parts.is_envelope() {
             let row = opened.payload.map_or(scan::ROOT, |(payload, _)| payload);
-            return match other(topic, batch, view, &opened, &self.key_names)? {
+            return match other(topic, batch, view, (&opened, typed), &self.key_names)? {
                 Class::NotChange(class) => Ok(Outcome::NotChange(class)),
                 Class::CloudEvent => self.cloud_event(topic, batch, (index, key), row, cells),
                 Class::Flattened => self.flattened(topic, batch, (index, key, typed), row, cells),
@@ -290,6 +337,14 @@ impl Decoder {
     }
 }
 
+/// A record's key, as JSON where it is any.
+#[derive(Debug, Clone, Copy)]
+struct KeyText {
+    span: Option<Span>,
+    /// Its schema was in a registry.
+    registered: bool,
+}
+
 /// What a value holds, outside of the converter's wrapper if it has one.
 struct Opened<'a> {
     parts: Parts<'a>,
@@ -300,18 +355,23 @@ struct Opened<'a> {
 }
 
 impl<'a> Opened<'a> {
+    /// What stands in no wrapper.
+    fn plain(view: View<'a>) -> Self {
+        Opened { parts: Parts::find(view, view.scanner.members()), payload: None, schema: None }
+    }
+
     /// `wrapped` is what the topic's first record settled, and is settled here if it was not.
     fn find(view: View<'a>, wrapped: &mut Option<bool>) -> Self {
-        let parts = Parts::find(view, view.scanner.members());
-        let plain = Opened { parts, payload: None, schema: None };
-        let wrapper = if parts.is_envelope() { None } else { envelope::wrapper(view) };
-        let Some(((_, schema), payload)) = wrapper else {
+        let plain = Opened::plain(view);
+        let wrapper = if plain.parts.is_envelope() { None } else { envelope::wrapper(view) };
+        let Some(((index, schema), payload)) = wrapper else {
             wrapped.get_or_insert(false);
             return plain;
         };
         let parts = Parts::find(view, view.scanner.members_of(payload.0));
         // Without an envelope this may be a row that has columns of these two names.
-        if *wrapped.get_or_insert(true) || parts.is_envelope() {
+        let is_schema = || schema.json == Json::Null || has_type(view, index);
+        if *wrapped.get_or_insert_with(|| parts.is_envelope() || is_schema()) || parts.is_envelope() {
             let schema = (schema.json == Json::Object).then_some(schema.value);
             Opened { parts, payload: Some(payload), schema }
         } else {
@@ -320,25 +380,28 @@ impl<'a> Opened<'a> {
     }
 }
 
+/// Whether an object has the member that every schema of the converter has.
+fn has_type(view: View<'_>, object: u32) -> bool {
+    view.scanner.members_of(object).any(|(_, member)| member.name(view.arena).as_ref() == b"type")
+}
+
 /// Writes the names of the key's members to `names`, and says whose members they are; none where the key is
-/// no JSON object, as it need not be: keys may be null, plain text, or in another converter's format.
+/// no JSON object, as it need not be: keys may be null, plain text, or in another converter's format. A key
+/// whose schema was in a registry has no wrapper.
 fn read_key(
     scanner: &mut Scanner,
     topic: &mut Topic,
     (arena, options): (&[u8], &Options),
-    key: Option<Span>,
+    key: KeyText,
     names: &mut Vec<Span>,
 ) -> Option<u32> {
     names.clear();
-    let scanned = scanner.scan(arena, key?, &topic.key_schemas).ok()?;
+    let scanned = scanner.scan(arena, key.span?, &topic.key_schemas).ok()?;
     let view = View { scanner, arena, options };
     let mut row = scan::ROOT;
-    match envelope::wrapper(view) {
+    match envelope::wrapper(view).filter(|_| !key.registered) {
         Some(((index, schema), (payload, _))) => {
-            let is_schema = |(_, member): (u32, &Member)| member.name(arena).as_ref() == b"type";
-            let looks_so = scanned.known.is_some()
-                || schema.json == Json::Null
-                || scanner.members_of(index).any(is_schema);
+            let looks_so = scanned.known.is_some() || schema.json == Json::Null || has_type(view, index);
             // A key may have columns of these two names.
             if *topic.key_wrapped.get_or_insert(looks_so) && looks_so {
                 row = payload;
@@ -347,25 +410,23 @@ fn read_key(
                 }
             }
         }
-        None if scanned.root == Json::Object => _ = topic.key_wrapped.get_or_insert(false),
+        None if scanned.root == Json::Object && !key.registered => _ = topic.key_wrapped.get_or_insert(false),
         None => {}
     }
     names.extend(scanner.members_of(row).map(|(_, member)| member.key));
     (scanned.root == Json::Object && (row == scan::ROOT || !names.is_empty())).then_some(row)
 }
 
-/// The class of a record that is no envelope.
+/// The class of a record that is no envelope. `typed`: the first of the topic's schemas is its own.
 fn other(
     topic: &Topic,
     batch: &Batch,
     view: View<'_>,
-    opened: &Opened<'_>,
+    (opened, typed): (&Opened<'_>, bool),
     key: &[Span],
 ) -> Result<Class, String> {
     let schema = match topic.schemas.first() {
-        Some(schema) if opened.schema.is_some() => {
-            schema.parsed.as_ref().map_err(String::clone)?.name.as_str()
-        }
+        Some(schema) if typed => schema.parsed.as_ref().map_err(String::clone)?.name.as_str(),
         _ => "",
     };
     let members = match opened.payload {

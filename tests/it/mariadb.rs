@@ -125,7 +125,8 @@ fn recorded(file: &str) -> String {
 /// A host that writes all changes of the topics.
 fn host(stack: &Stack, topic: &str, database: &Database) -> Running {
     let host = Host::between(stack.brokers(), stack.clickhouse_url(), database);
-    host.args(["--topic", topic]).transform("all_changes").start()
+    // Without a schema, integers do not say what they count; what times near 1970 do cannot be guessed.
+    host.args(["--topic", topic, "--param", "unit=us"]).transform("all_changes").start()
 }
 
 #[test]

@@ -11,7 +11,7 @@
 //!   ClickHouse, and an empty one is something else.
 
 use crate::columns::Kind;
-use crate::debezium::shape::{Guess, Wire};
+use crate::debezium::shape::{Guess, Structured, Wire};
 
 use super::names::{check_column, check_table, identifier, literal, shown};
 use super::types::ColumnType;
@@ -78,7 +78,14 @@ fn wire_type(wire: &Wire) -> ColumnType {
         Wire::Float32 => ColumnType::Float32,
         Wire::Float64 | Wire::Guess(Guess::Float) => ColumnType::Float64,
         Wire::Decimal { scale, precision } => decimal_type(*scale, *precision),
-        Wire::Date | Wire::IsoDate => ColumnType::Date32,
+        Wire::DecimalText(Some((precision, scale))) => {
+            i32::try_from(*scale).map_or(ColumnType::String, |scale| decimal_type(scale, Some(*precision)))
+        }
+        Wire::UInt64 => ColumnType::Int { signed: false, bits: 64 },
+        Wire::Date | Wire::IsoDate | Wire::Structured(Structured::Date) => ColumnType::Date32,
+        Wire::Structured(Structured::Timestamp | Structured::ZonedTimestamp) => utc(6),
+        Wire::Structured(Structured::Time) => wire_type(&Wire::TimeNanos),
+        Wire::Structured(Structured::ZonedTime | Structured::Duration) => ColumnType::String,
         Wire::TimeMillis | Wire::TimeMicros => ColumnType::Int { signed: true, bits: 64 },
         Wire::TimestampMillis => utc(3),
         Wire::TimestampMicros | Wire::TimestampIso => utc(6),
@@ -88,6 +95,9 @@ fn wire_type(wire: &Wire) -> ColumnType {
         Wire::Map(value) => ColumnType::Map(Box::new(ColumnType::String), Box::new(element_type(value))),
         Wire::Text
         | Wire::Bytes
+        | Wire::BytesUrl
+        | Wire::BytesHex
+        | Wire::DecimalText(None)
         | Wire::Bits(_)
         | Wire::VariableDecimal
         | Wire::TimeNanos
@@ -226,6 +236,47 @@ pub fn view_name(table: &str) -> String {
 /// A name that is too long for the server.
 pub fn create_view(database: &str, table: &str, columns: &[&str]) -> Result<String, String> {
     Ok(format!("CREATE VIEW IF NOT EXISTS {}", view(database, table, columns)?))
+}
+
+/// The statements that make that view anew: one, or if the server refuses it the two others.
+///
+/// # Errors
+/// A name that is too long for the server.
+pub fn replace_view(database: &str, table: &str, columns: &[&str]) -> Result<[String; 3], String> {
+    let replace = format!("CREATE OR REPLACE VIEW {}", view(database, table, columns)?);
+    let drop = format!("DROP VIEW IF EXISTS {}.{}", identifier(database), identifier(&view_name(table)));
+    Ok([replace, drop, create_view(database, table, columns)?])
+}
+
+/// The statement that adds a column. Servers before 2019 do not know `if_not_exists`.
+///
+/// # Errors
+/// A name or a type that the server or the host does not take.
+pub fn add_column(
+    database: &str,
+    table: &str,
+    name: &str,
+    ty: &ColumnType,
+    if_not_exists: bool,
+) -> Result<String, String> {
+    check_columns(&[NewColumn { name, ty }])?;
+    let condition = if if_not_exists { "IF NOT EXISTS " } else { "" };
+    Ok(format!(
+        "ALTER TABLE {}.{} ADD COLUMN {condition}{} {ty}",
+        identifier(database),
+        identifier(table),
+        identifier(name)
+    ))
+}
+
+/// The statement that gives a column another type.
+///
+/// # Errors
+/// A name or a type that the server or the host does not take.
+pub fn modify_column(database: &str, table: &str, name: &str, ty: &ColumnType) -> Result<String, String> {
+    check_columns(&[NewColumn { name, ty }])?;
+    let (database, table) = (identifier(database), identifier(table));
+    Ok(format!("ALTER TABLE {database}.{table} MODIFY COLUMN {} {ty}", identifier(name)))
 }
 
 /// What comes after `CREATE VIEW`.
@@ -481,6 +532,25 @@ mod tests {
              WHERE `_is_deleted` = 0"
         );
         assert!(create_view("db", &"t".repeat(121), &["id"]).is_err(), "the view's name is longer");
+    }
+
+    #[test]
+    fn columns_are_added_and_widened_under_quoted_names() {
+        let ty = ColumnType::Int { signed: true, bits: 64 }.into_nullable();
+        assert_eq!(
+            add_column("db", "t", "a`b", &ty, true).expect("a good name"),
+            "ALTER TABLE `db`.`t` ADD COLUMN IF NOT EXISTS `a\\`b` Nullable(Int64)"
+        );
+        assert_eq!(
+            add_column("db", "t", "a", &ty, false).expect("a good name"),
+            "ALTER TABLE `db`.`t` ADD COLUMN `a` Nullable(Int64)"
+        );
+        assert_eq!(
+            modify_column("db", "t", "a", &ty).expect("a good name"),
+            "ALTER TABLE `db`.`t` MODIFY COLUMN `a` Nullable(Int64)"
+        );
+        assert!(add_column("db", "t", "_offset", &ty, true).is_err());
+        assert!(add_column("db", "t", "", &ty, true).is_err());
     }
 
     #[test]

@@ -128,8 +128,8 @@ impl Other<'_> {
 pub fn not_an_object(bytes: &[u8], found: Result<Json, String>) -> String {
     match (bytes.first(), found) {
         (Some(0 | 1), _) => {
-            "not_debezium: the value starts like a schema registry's format (avro, protobuf, json \
-                             schema): only plain json is supported"
+            "not_debezium: the value starts like a schema registry's format (avro, protobuf, json schema): set \
+             `registry.url` (ROWGATE_REGISTRY_URL) to the registry's address"
                 .into()
         }
         (_, Err(fault)) => format!("not_debezium: {fault}"),

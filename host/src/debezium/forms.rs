@@ -25,16 +25,15 @@ impl Decoder {
         &mut self,
         topic: &mut Topic,
         batch: &mut Batch,
-        record: u32,
+        (record, key): (u32, KeyText),
         cells: &mut Vec<Span>,
     ) -> Result<Outcome, String> {
         let nothing = Ok(Outcome::NotChange(NotChange::Tombstone));
         if self.options.tombstones == Tombstones::Ignore {
             return nothing;
         }
-        let span = batch.records.get(record as usize).and_then(|record| record.key);
         let options = (batch.arena.as_slice(), &self.options);
-        let key = read_key(&mut self.key, topic, options, span, &mut self.key_names);
+        let key = read_key(&mut self.key, topic, options, key, &mut self.key_names);
         let Some(row) = key.filter(|_| !self.key_names.is_empty()) else { return nothing };
         self.block.begin();
         self.block.member("table", &last_segment(&batch.topic))?;
@@ -105,17 +104,32 @@ impl Decoder {
     ) -> Result<Outcome, String> {
         self.block.begin();
         let view = View { scanner: &self.value, arena: &batch.arena, options: &self.options };
-        let cloud::Event { op, captured_at_us, data } =
-            cloud::read(view, self.value.members_of(event), &mut self.block)?;
-        let source = self.block.place(&mut batch.arena)?;
+        let event = cloud::read(view, self.value.members_of(event), &mut self.block)?;
+        let mut source = self.block.place(&mut batch.arena)?;
         let arena = batch.arena.as_slice();
-        let scanned = self.inner.scan(arena, data, &topic.schemas).map_err(|fault| fault.to_string())?;
+        let scanned =
+            self.inner.scan(arena, event.data, &topic.schemas).map_err(|fault| fault.to_string())?;
         let view = View { scanner: &self.inner, arena, options: &self.options };
         let opened = Opened::find(view, &mut topic.data_wrapped);
         if let Some(schema) = opened.schema {
             topic.use_schema(view.text(schema), scanned.known);
         }
         let typed = opened.schema.is_some();
+        let mut captured_at_us = event.captured_at_us;
+        // The attributes can be switched off; the data is a whole envelope then.
+        let op = match event.op {
+            _ if opened.parts.is_envelope() => {
+                source = opened.parts.source(view, &mut topic.source)?;
+                captured_at_us = opened.parts.captured_at_us(view)?.or(captured_at_us);
+                opened.parts.op(view)?
+            }
+            Some(op) => op,
+            None => {
+                return Err(
+                    "a cloudevent without the attribute `iodebeziumop`: nothing says what happened".into()
+                );
+            }
+        };
         let head = Head { record, op, source, captured_at_us, typed, key };
         if matches!(op, Op::Truncate | Op::Message) {
             let shape = topic.rowless(&batch.topic, view, &source, typed, &mut self.shapes)?;

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
+use super::Stop;
 use super::letters::Letters;
 use super::prepare::{Emptied, Part, Prepared, Rejection};
 use super::reach::Reach;
 use super::targets::patiently;
-use super::{Stop, locked};
 use crate::cli::summary::Summary;
 use crate::clickhouse::insert::{IdentityColumns, Inserter, Job, Landed};
 use crate::clickhouse::names::literal;
@@ -192,6 +192,8 @@ impl<'a> Deliverer<'a> {
         self.summary.not_changes += prepared.counts.not_changes;
         self.summary.rejected += prepared.rejections.len() as u64 + refused;
         self.summary.rows += rows;
+        let cut = prepared.parts.iter().filter(|part| !part.binding.left_out.is_empty());
+        self.summary.left_out += cut.map(|part| part.identities.len() as u64).sum::<u64>();
         self.summary.same_key += prepared.counts.same_key;
         self.summary.truncates_ignored += prepared.counts.truncates_ignored;
     }
@@ -337,12 +339,9 @@ impl<'a> Deliverer<'a> {
                 Landed::Abandoned => return Ok(None),
                 Landed::TableChanged(why) => {
                     tracing::warn!(table = table.name, "{why}: reading the table again");
-                    let mut targets = locked(&self.reach.targets);
-                    targets.forget(&table.name);
-                    if targets.ensure(std::slice::from_ref(&part.rows), stop)?.is_none() {
-                        return Ok(None);
-                    }
-                    (table, binding) = targets.bound(&part.rows)?;
+                    self.reach.targets.forget(&table.name);
+                    let Some(bound) = self.reach.targets.bound(&part.rows, stop)? else { return Ok(None) };
+                    (table, binding) = bound;
                     verify = true;
                 }
             }

@@ -1,12 +1,12 @@
 //! From a batch of records to encoded rows: decode, transform, encode.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
 
+use super::Stop;
 use super::targets::Targets;
-use super::{Stop, locked};
 use crate::clickhouse::block::{self, Values};
 use crate::clickhouse::convert::Profile;
 use crate::clickhouse::insert::Identity;
@@ -26,7 +26,7 @@ pub(super) struct Preparer {
     transform: Transform,
     decoder: Decoder,
     plans: Plans,
-    targets: Arc<Mutex<Targets>>,
+    targets: Arc<Targets>,
     truncate: Truncate,
     /// Whether it was said that rows of one change have one key.
     said_same_key: bool,
@@ -81,13 +81,20 @@ pub(super) struct Prepared {
 }
 
 impl Preparer {
-    pub(super) fn new(transform: Transform, targets: Arc<Mutex<Targets>>, truncate: Truncate) -> Self {
-        let (decoder, plans) = (Decoder::new(), Plans::default());
-        Preparer { transform, decoder, plans, targets, truncate, said_same_key: false }
+    pub(super) fn new(
+        transform: Transform,
+        decoder: Decoder,
+        targets: Arc<Targets>,
+        truncate: Truncate,
+    ) -> Self {
+        Preparer { transform, decoder, plans: Plans::default(), targets, truncate, said_same_key: false }
     }
 
-    /// None: given up while waiting for the target.
+    /// None: given up while waiting for the schema registry or the target.
     pub(super) fn prepare(&mut self, mut source: SourceBatch, stop: &Stop) -> Result<Option<Prepared>> {
+        if self.decoder.learn(&source.batch, &|| stop.give_up())?.is_none() {
+            return Ok(None);
+        }
         let decoded = self.decoder.decode(&mut source.batch);
         let shape = |id| self.decoder.shape(id).clone();
         let Transformed { rows, kept, filtered, rejected } =
@@ -98,7 +105,7 @@ impl Preparer {
         let not_changes = decoded.not_changes.total();
         let mut counts = Counts { kept, filtered: filtered + not_changes, not_changes, ..Counts::default() };
 
-        let mut targets = locked(&self.targets);
+        let targets = &self.targets;
         let mut refused: HashMap<u32, String> = HashMap::new();
         let (rows, nameless): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|rows| targets.refusal(rows).is_none());
@@ -110,15 +117,14 @@ impl Preparer {
             return Ok(None);
         }
         // Only now: a table that the batch itself makes is one of those that it may empty.
-        let emptied = self.emptied(&mut targets, &source, &decoded, &mut counts, stop)?;
+        let emptied = self.emptied(&source, &decoded, &mut counts, stop)?;
         let Some(emptied) = emptied else { return Ok(None) };
         let profile = targets.profile();
         let mut parts = Vec::with_capacity(rows.len());
         for rows in rows {
-            let (table, binding) = targets.bound(&rows)?;
+            let Some((table, binding)) = targets.bound(&rows, stop)? else { return Ok(None) };
             parts.push(Part { table, binding, rows, identities: vec![], body: vec![] });
         }
-        drop(targets);
         let mut prepared = Prepared { source, decoded, parts, emptied, rejections, counts, profile };
         let same_key = prepared.keep_last_of_key(&self.transform.digest()[..DIGEST_DIGITS]);
         prepared.counts.same_key = same_key;
@@ -145,7 +151,6 @@ impl Preparer {
     /// A truncate of a table that feeds outputs with a key, where the configuration says stop.
     fn emptied(
         &self,
-        targets: &mut Targets,
         source: &SourceBatch,
         decoded: &Decoded,
         counts: &mut Counts,
@@ -155,7 +160,7 @@ impl Preparer {
         let truncates = decoded.changes.iter().filter(|change| change.op == Op::Truncate);
         for (change, shape) in truncates.map(|change| (change, self.decoder.shape(change.shape))) {
             let known = self.plans.keyed_targets(shape);
-            let Some(tables) = targets.keyed(shape, &known, stop)? else { return Ok(None) };
+            let Some(tables) = self.targets.keyed(shape, &known, stop)? else { return Ok(None) };
             if known.is_empty() && tables.is_empty() {
                 continue; // it feeds logs only
             }

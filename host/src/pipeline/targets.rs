@@ -1,20 +1,20 @@
 //! The tables that rows go to: found or created on first use, and bound to each output once.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 
-use super::Stop;
+use super::{Stop, locked};
 use crate::clickhouse::client::Client;
 use crate::clickhouse::convert::Profile;
 use crate::clickhouse::ddl::{self, NewColumn};
-use crate::clickhouse::names;
 use crate::clickhouse::response::{Class, Failure};
 use crate::clickhouse::table::{Binding, Table, planned_columns};
 use crate::clickhouse::types::ColumnType;
-use crate::config::{Settings, Sink};
+use crate::clickhouse::{evolve, names};
+use crate::config::{SchemaChanges, Settings, Sink};
 use crate::debezium::shape::Shape;
 use crate::error::Classify;
 use crate::pause::pause;
@@ -28,13 +28,26 @@ const NO_DATABASE: &str = "default";
 /// Tables and bindings, as far as they are known.
 pub(super) struct Targets {
     /// None: there is no server, tables are what the host would create.
-    client: Option<Client>,
+    pub(super) client: Option<Client>,
     database: String,
     default_table: Option<String>,
-    dry_run: bool,
+    pub(super) dry_run: bool,
+    pub(super) schema_changes: SchemaChanges,
     profile: Arc<Profile>,
-    tables: HashMap<String, Arc<Table>>,
-    bindings: HashMap<(u32, usize), Arc<Binding>>,
+    /// Held only to look something up: waiting for the server goes on without it.
+    pub(super) known: Mutex<Known>,
+}
+
+/// What is known of the server.
+#[derive(Default)]
+pub(super) struct Known {
+    pub(super) tables: HashMap<String, Arc<Table>>,
+    /// By shape, and place among the outputs of its plan.
+    pub(super) bindings: HashMap<(u32, usize), Arc<Binding>>,
+    /// The last shape, by its id, that had a column for a table.
+    pub(super) brought: HashMap<(String, String), u32>,
+    /// Those of which it was said what there is to say.
+    said: HashSet<(u32, usize)>,
     dead_letters_ready: bool,
 }
 
@@ -50,10 +63,9 @@ impl Targets {
             database,
             default_table,
             dry_run: settings.dry_run,
+            schema_changes: settings.schema_changes,
             profile: Arc::new(profile),
-            tables: HashMap::new(),
-            bindings: HashMap::new(),
-            dead_letters_ready: false,
+            known: Mutex::default(),
         }
     }
 
@@ -62,7 +74,7 @@ impl Targets {
         self.profile.clone()
     }
 
-    fn name_of(&self, rows: &ShapeRows) -> String {
+    pub(super) fn name_of(&self, rows: &ShapeRows) -> String {
         self.name_for(rows.plan.outputs[rows.output].target.as_ref(), &rows.shape)
     }
 
@@ -75,12 +87,13 @@ impl Targets {
         names::check_table(&self.database, &self.name_of(rows)).err()
     }
 
-    /// Finds the tables of `rows`, and creates those that are missing with the columns of all of these rows.
+    /// Finds the tables of `rows`, creates those that are missing with the columns of all of these rows, and
+    /// makes the others fit them.
     /// None: given up while waiting for the server.
-    pub(super) fn ensure(&mut self, rows: &[ShapeRows], stop: &Stop) -> Result<Option<()>> {
+    pub(super) fn ensure(&self, rows: &[ShapeRows], stop: &Stop) -> Result<Option<()>> {
         for first in rows {
             let name = self.name_of(first);
-            if self.tables.contains_key(&name) {
+            if locked(&self.known).tables.contains_key(&name) {
                 continue;
             }
             let mut columns: Vec<(String, ColumnType)> = Vec::new();
@@ -95,7 +108,12 @@ impl Targets {
                 }
             }
             let Some(table) = self.find_or_create(&name, &columns, key, stop)? else { return Ok(None) };
-            self.tables.insert(name, Arc::new(table));
+            locked(&self.known).tables.insert(name, Arc::new(table));
+        }
+        for rows in rows {
+            if self.evolve(rows, stop)?.is_none() {
+                return Ok(None);
+            }
         }
         Ok(Some(()))
     }
@@ -165,7 +183,7 @@ impl Targets {
     /// known yet, after a start, the one that the configuration names. Tables that do not exist are left out.
     /// None: given up while waiting for the server.
     pub(super) fn keyed(
-        &mut self,
+        &self,
         shape: &Shape,
         targets: &[Option<String>],
         stop: &Stop,
@@ -178,8 +196,9 @@ impl Targets {
         let Some(client) = &self.client else { return Ok(Some(vec![])) };
         let mut found = Vec::new();
         for name in names {
-            let described = match self.tables.get(&name) {
-                Some(table) => Some(table.clone()),
+            let known = locked(&self.known).tables.get(&name).cloned();
+            let described = match known {
+                Some(table) => Some(table),
                 None => match patiently(stop, || Table::describe(client, &self.database, &name))? {
                     Some(table) => table.map(Arc::new),
                     None => return Ok(None),
@@ -190,50 +209,69 @@ impl Targets {
         Ok(Some(found))
     }
 
-    /// The table and the binding of `rows`; [`Self::ensure`] comes first.
-    pub(super) fn bound(&mut self, rows: &ShapeRows) -> Result<(Arc<Table>, Arc<Binding>)> {
+    /// The table and the binding of `rows`. None: given up while waiting for the server.
+    pub(super) fn bound(&self, rows: &ShapeRows, stop: &Stop) -> Result<Option<(Arc<Table>, Arc<Binding>)>> {
         let name = self.name_of(rows);
-        let table = self.tables.get(&name).ok_or_else(|| anyhow!("table {name} was not looked for"))?.clone();
+        loop {
+            if let Some(bound) = self.bound_to(&name, rows)? {
+                return Ok(Some(bound));
+            }
+            // Looked for already, and forgotten since because it changed.
+            if self.ensure(std::slice::from_ref(rows), stop)?.is_none() {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn bound_to(&self, name: &str, rows: &ShapeRows) -> Result<Option<(Arc<Table>, Arc<Binding>)>> {
+        let mut known = locked(&self.known);
+        let Some(table) = known.tables.get(name).cloned() else { return Ok(None) };
         let key = (rows.shape.id, rows.output);
-        if let Some(binding) = self.bindings.get(&key) {
-            return Ok((table, binding.clone()));
+        if let Some(binding) = known.bindings.get(&key) {
+            return Ok(Some((table, binding.clone())));
         }
         let output = &rows.plan.outputs[rows.output];
-        let binding = match table.bind(output, &rows.shape) {
+        let leave_out = self.schema_changes == SchemaChanges::Ignore;
+        let binding = match table.bind(output, &rows.shape, leave_out) {
             // Where there is no server nothing has to fit what came before.
             Err(_) if self.client.is_none() => {
                 let columns = planned_columns(output, &rows.shape);
-                Table::planned(&self.database, &name, &columns, &output.key)
-                    .and_then(|table| table.bind(output, &rows.shape))
+                Table::planned(&self.database, name, &columns, &output.key)
+                    .and_then(|table| table.bind(output, &rows.shape, leave_out))
             }
             bound => bound,
         };
         let binding = binding.usage()?;
-        for note in &binding.notes {
-            tracing::warn!(table = name, "{note}");
+        if known.said.insert(key) {
+            for note in &binding.notes {
+                tracing::warn!(table = name, "{note}");
+            }
+            if self.client.is_some() {
+                tell_idle(&table, rows, &known.brought);
+            }
         }
         let binding = Arc::new(binding);
-        self.bindings.insert(key, binding.clone());
-        Ok((table, binding))
+        known.bindings.insert(key, binding.clone());
+        Ok(Some((table, binding)))
     }
 
     /// Forgets what is known of a table that has changed.
-    pub(super) fn forget(&mut self, name: &str) {
-        self.tables.remove(name);
-        self.bindings.clear();
+    pub(super) fn forget(&self, name: &str) {
+        let mut known = locked(&self.known);
+        known.tables.remove(name);
+        known.bindings.clear();
     }
 
     /// Creates the table of dead letters, once. None: given up while waiting for the server.
-    pub(super) fn ensure_dead_letters(&mut self, name: &str, stop: &Stop) -> Result<Option<()>> {
-        let Some(client) = self.client.as_ref().filter(|_| !self.dead_letters_ready) else {
-            return Ok(Some(()));
-        };
+    pub(super) fn ensure_dead_letters(&self, name: &str, stop: &Stop) -> Result<Option<()>> {
+        let ready = locked(&self.known).dead_letters_ready;
+        let Some(client) = self.client.as_ref().filter(|_| !ready) else { return Ok(Some(())) };
         let sql = ddl::create_dead_letters(&self.database, name).map_err(|e| anyhow!(e)).usage()?;
         if patiently(stop, || client.query(&sql).map(drop))?.is_none() {
             return Ok(None);
         }
         tracing::warn!(table = name, database = self.database, "dead letters go to this table");
-        self.dead_letters_ready = true;
+        locked(&self.known).dead_letters_ready = true;
         Ok(Some(()))
     }
 }
@@ -251,5 +289,24 @@ pub(super) fn patiently<T>(stop: &Stop, ask: impl Fn() -> Result<T, Failure>) ->
             }
             Err(failure) => return Err(anyhow!("{failure}")).environment(),
         }
+    }
+}
+
+/// Says which columns of a table new rows do not bring: they were dropped or renamed at the source. Those that a
+/// later shape brings are none of these.
+fn tell_idle(table: &Table, rows: &ShapeRows, brought: &HashMap<(String, String), u32>) {
+    let output = &rows.plan.outputs[rows.output];
+    let mut idle = evolve::difference(table, output, &rows.shape).idle;
+    idle.retain(|column| {
+        let last = brought.get(&(table.name.clone(), column.clone()));
+        last.is_none_or(|last| *last < rows.shape.id)
+    });
+    if idle.is_empty() {
+        return;
+    }
+    let what = format!("new rows do not have the columns {}, which get their default", idle.join(", "));
+    match evolve::is_made_by_host(table) {
+        true => tracing::warn!(table = table.name, "{what}: were they dropped or renamed at the source?"),
+        false => tracing::info!(table = table.name, "{what}"),
     }
 }

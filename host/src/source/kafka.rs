@@ -439,7 +439,7 @@ impl KafkaInput {
 }
 
 /// The headers of `message` that have one of `names`. librdkafka reads headers only when it is asked for them.
-fn kept_headers<'m>(message: &'m BorrowedMessage<'_>, names: &'m HeaderNames) -> Vec<IncomingHeader<'m>> {
+fn kept_headers<'m>(message: &'m impl Message, names: &'m HeaderNames) -> Vec<IncomingHeader<'m>> {
     if names.is_empty() {
         return Vec::new();
     }
@@ -508,4 +508,32 @@ fn commit(consumer: &HostConsumer, positions: &[(Partition, i64, String)]) -> Re
         element.error()?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::Timestamp;
+    use rdkafka::message::{OwnedHeaders, OwnedMessage};
+
+    use super::*;
+
+    #[test]
+    fn of_a_messages_headers_those_are_kept_that_are_asked_for() {
+        let header = |key, value| Header { key, value };
+        let headers = OwnedHeaders::new()
+            .insert(header("__op", Some("c")))
+            .insert(header("other", Some("x")))
+            .insert(header("id", None::<&str>))
+            .insert(header("__op", Some("u")));
+        let message =
+            |headers| OwnedMessage::new(None, None, "t".into(), Timestamp::NotAvailable, 0, 0, headers);
+        let mut names = HeaderNames::default();
+        let with = message(Some(headers));
+        assert!(kept_headers(&with, &names).is_empty());
+        names.add(["__op", "id"]);
+        let kept = kept_headers(&with, &names);
+        let kept: Vec<_> = kept.iter().map(|(name, value)| (&***name, *value)).collect();
+        assert_eq!(kept, [("__op", Some(&b"c"[..])), ("id", None), ("__op", Some(&b"u"[..]))]);
+        assert!(kept_headers(&message(None), &names).is_empty());
+    }
 }

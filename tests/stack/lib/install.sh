@@ -58,7 +58,7 @@ install_packages() {
   { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends "${missing[@]}"; } >&2 ||
     { echo "stack: apt-get could not install: ${missing[*]}" >&2; exit 3; }
   PG_BIN=$(find /usr/lib/postgresql -maxdepth 2 -name bin 2>/dev/null | sort -V | tail -n 1)
-  MARIADBD=$(PATH=$PATH:/usr/sbin command -v mariadbd) MARIADB=$(command -v mariadb)
+  MARIADBD=$(PATH=$PATH:/usr/sbin command -v mariadbd || true) MARIADB=$(command -v mariadb || true)
   mapfile -t missing < <(missing_packages "$@")
   [ ${#missing[@]} = 0 ] || { echo "stack: still missing after the installation: ${missing[*]}" >&2; exit 3; }
 }

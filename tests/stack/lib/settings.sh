@@ -61,8 +61,8 @@ START_TIMEOUT=${START_TIMEOUT:-180} # seconds, for each component; a busy machin
 
 # What the system's packages, npm and Maven fetch or install is found here.
 PG_BIN=${PG_BIN:-$(find /usr/lib/postgresql -maxdepth 2 -name bin 2>/dev/null | sort -V | tail -n 1)}
-MARIADBD=${MARIADBD:-$(PATH=$PATH:/usr/sbin command -v mariadbd)}
-MARIADB=${MARIADB:-$(command -v mariadb)}
+MARIADBD=${MARIADBD:-$(PATH=$PATH:/usr/sbin command -v mariadbd || true)}
+MARIADB=${MARIADB:-$(command -v mariadb || true)}
 JAVA_LIBS=$CACHE/stack/java-$(sha256sum <"$STACK_HOME/pom.xml" | cut -c1-12)
 ENGINE=$CACHE/stack/clickhouse-$(sha256sum <"$STACK_HOME/clickhouse/package-lock.json" | cut -c1-12)
 
