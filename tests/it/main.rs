@@ -25,3 +25,4 @@ mod signals;
 mod swap;
 mod tables;
 mod transforms;
+mod zoo;
