@@ -14,5 +14,6 @@ pub mod response;
 pub mod client;
 pub mod keyed;
 pub mod table;
+pub mod evolve;
 pub mod block;
 pub mod insert;

@@ -14,6 +14,7 @@ mod deliver;
 mod letters;
 mod prepare;
 mod reach;
+mod schema;
 mod targets;
 
 use std::fs::File;
@@ -38,6 +39,9 @@ use crate::cli::summary::Summary;
 use crate::clickhouse::client::Client;
 use crate::commit::DIGEST_DIGITS;
 use crate::config::{Settings, Sink, Source};
+use crate::debezium::Decoder;
+use crate::debezium::options::Options;
+use crate::debezium::registry::{self, Registry};
 use crate::error::Classify;
 use crate::signal::Shutdown;
 use crate::source::kafka::{self, KafkaInput};
@@ -160,7 +164,15 @@ impl<'a> Stages<'a> {
         };
         let print = settings.print.then_some(out);
         let deliverer = Deliverer::new(reach, rows, Letters::open(settings)?, print);
-        let preparer = Preparer::new(transform, targets, settings.truncate);
+        let registry = match &settings.registry {
+            Some(registry) => {
+                let client = registry::client::Client::new(registry, Handle::current())?;
+                Some(Registry::new(Box::new(client), registry.framing))
+            }
+            None => None,
+        };
+        let decoder = Decoder::with(Options::default(), registry);
+        let preparer = Preparer::new(transform, decoder, targets, settings.truncate);
         Ok(Stages { input, preparer, deliverer })
     }
 

@@ -80,21 +80,12 @@ fn a_transform_takes_rows_out_that_were_not_deleted() {
 
 /// An event of a topic whose events carry their schema: `name` is never null there, and no key.
 fn typed(op: &str, before: Value, after: Value) -> Record {
-    let mut record = events::event(op, before, after);
-    let payload: Value = serde_json::from_str(record.value.as_deref().expect("a value")).expect("JSON");
     let columns = json!([
         {"field": "id", "type": "int32", "optional": false},
         {"field": "name", "type": "string", "optional": false},
         {"field": "created_at", "type": "int64", "optional": true, "name": "io.debezium.time.MicroTimestamp"},
     ]);
-    let row = |field: &str| json!({"field": field, "type": "struct", "optional": true, "fields": columns});
-    let schema = json!({
-        "type": "struct",
-        "name": "shop.public.my_table.Envelope",
-        "fields": [row("before"), row("after"), {"field": "op", "type": "string", "optional": false}],
-    });
-    record.value = Some(json!({"schema": schema, "payload": payload}).to_string());
-    record
+    events::typed(op, &columns, before, after)
 }
 
 #[test]

@@ -18,6 +18,8 @@ mod hostile;
 mod keyed;
 mod main_path;
 mod mariadb;
+mod registry;
+mod schema_changes;
 mod signals;
 mod swap;
 mod tables;

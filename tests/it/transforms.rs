@@ -73,14 +73,14 @@ fn audit_writes_every_type_as_text() {
         ("id", "1"),
         ("c_bool", "true"),
         ("c_real", "1.5"),
-        ("c_numeric", "12345.6789"),
+        ("c_numeric", "99.9999"),
         ("c_bytea", "deadbeef"),
         ("c_date", "2024-02-29"),
         ("c_time", "12:34:56.789012"),
         ("c_time3", "12:34:56.789"),
         ("c_ts", "2024-02-29T23:59:59.999999Z"),
         ("c_ts0", "2024-02-29T23:59:59Z"),
-        ("c_tstz", "2024-02-29T20:59:59.123456Z"),
+        ("c_tstz", "2024-03-31T01:30:00Z"),
         ("c_uuid", "11111111-2222-3333-4444-555555555555"),
         ("c_json", r#"{"a":[1,2,{"b":null}]}"#),
     ] {
@@ -92,16 +92,23 @@ fn audit_writes_every_type_as_text() {
     }
 }
 
-#[test]
-fn mirror_refuses_a_table_without_a_key_and_says_what_to_do() {
-    let ended = run("mirror", &["tables=no_pk"]);
+/// The reasons of dead letters for changes of rows. A truncation has no key, and with that no row either.
+fn reasons(ended: &Ended) -> Vec<String> {
     assert_eq!(ended.out, "");
     let letters = fs::read_to_string(ended.folder.join("dead-letters.ndjson")).expect("dead letters");
-    let letters: Vec<Value> = letters.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    assert_eq!(letters.len() as u64, ended.counters().rejected);
-    assert_eq!(letters.len(), 2, "{letters:?}");
-    for letter in &letters {
-        let reason = letter["reason"].as_str().expect("a reason");
+    let letters = letters.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+    let letters = letters.filter(|letter: &Value| {
+        let event: Value = serde_json::from_str(letter["payload"].as_str().expect("text")).expect("JSON");
+        event["payload"]["op"] != "t"
+    });
+    letters.map(|letter| letter["reason"].as_str().expect("a reason").to_owned()).collect()
+}
+
+#[test]
+fn mirror_refuses_a_table_without_a_key_and_says_what_to_do() {
+    let reasons = reasons(&run("mirror", &["tables=no_pk"]));
+    assert_eq!(reasons.len(), 2, "{reasons:?}");
+    for reason in &reasons {
         assert!(reason.contains("table `public.no_pk` has no key"), "{reason}");
         assert!(reason.contains("`key.no_pk`"), "{reason}");
     }
@@ -109,11 +116,12 @@ fn mirror_refuses_a_table_without_a_key_and_says_what_to_do() {
 
 #[test]
 fn mirror_refuses_parameters_that_leave_a_column_of_the_key_out() {
-    let ended = run("mirror", &["tables=composite_pk", "exclude=composite_pk.b"]);
-    assert_eq!(ended.out, "");
-    let letters = fs::read_to_string(ended.folder.join("dead-letters.ndjson")).expect("dead letters");
+    let reasons = reasons(&run("mirror", &["tables=composite_pk", "exclude=composite_pk.b"]));
     let expected = "parameter `exclude` leaves out column `b`, which is in the key of table `composite_pk`";
-    assert!(letters.lines().all(|letter| letter.contains(expected)), "{letters}");
+    assert_eq!(reasons.len(), 11, "{reasons:?}");
+    for reason in &reasons {
+        assert!(reason.contains(expected), "{reason}");
+    }
 }
 
 #[test]

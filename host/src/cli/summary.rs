@@ -20,6 +20,8 @@ pub struct Summary {
     pub rows: u64,
     /// Rows that were left out because a later one of their change has the same key.
     pub same_key: u64,
+    /// Rows that were written without columns that their table lacks.
+    pub left_out: u64,
     /// Truncates that outputs with a key were told to ignore.
     pub truncates_ignored: u64,
     /// From the first record to the last commit.
@@ -62,9 +64,11 @@ impl fmt::Display for Summary {
         }
         writeln!(f, "rejected      {}", self.rejected)?;
         writeln!(f, "rows written  {}", self.rows)?;
-        for (name, count) in
-            [("rows of a key twice", self.same_key), ("truncates ignored", self.truncates_ignored)]
-        {
+        for (name, count) in [
+            ("rows of a key twice", self.same_key),
+            ("rows without new columns", self.left_out),
+            ("truncates ignored", self.truncates_ignored),
+        ] {
             if count > 0 {
                 writeln!(f, "{name} {count}")?;
             }
@@ -88,6 +92,7 @@ mod tests {
             rejected: 1,
             rows: 650,
             same_key: 0,
+            left_out: 0,
             truncates_ignored: 0,
             elapsed: Duration::from_millis(2500),
         }

@@ -228,6 +228,47 @@ pub fn create_view(database: &str, table: &str, columns: &[&str]) -> Result<Stri
     Ok(format!("CREATE VIEW IF NOT EXISTS {}", view(database, table, columns)?))
 }
 
+/// The statements that make that view anew: one, or if the server refuses it the two others.
+///
+/// # Errors
+/// A name that is too long for the server.
+pub fn replace_view(database: &str, table: &str, columns: &[&str]) -> Result<[String; 3], String> {
+    let replace = format!("CREATE OR REPLACE VIEW {}", view(database, table, columns)?);
+    let drop = format!("DROP VIEW IF EXISTS {}.{}", identifier(database), identifier(&view_name(table)));
+    Ok([replace, drop, create_view(database, table, columns)?])
+}
+
+/// The statement that adds a column. Servers before 2019 do not know `if_not_exists`.
+///
+/// # Errors
+/// A name or a type that the server or the host does not take.
+pub fn add_column(
+    database: &str,
+    table: &str,
+    name: &str,
+    ty: &ColumnType,
+    if_not_exists: bool,
+) -> Result<String, String> {
+    check_columns(&[NewColumn { name, ty }])?;
+    let condition = if if_not_exists { "IF NOT EXISTS " } else { "" };
+    Ok(format!(
+        "ALTER TABLE {}.{} ADD COLUMN {condition}{} {ty}",
+        identifier(database),
+        identifier(table),
+        identifier(name)
+    ))
+}
+
+/// The statement that gives a column another type.
+///
+/// # Errors
+/// A name or a type that the server or the host does not take.
+pub fn modify_column(database: &str, table: &str, name: &str, ty: &ColumnType) -> Result<String, String> {
+    check_columns(&[NewColumn { name, ty }])?;
+    let (database, table) = (identifier(database), identifier(table));
+    Ok(format!("ALTER TABLE {database}.{table} MODIFY COLUMN {} {ty}", identifier(name)))
+}
+
 /// What comes after `CREATE VIEW`.
 fn view(database: &str, table: &str, columns: &[&str]) -> Result<String, String> {
     let view = view_name(table);
@@ -481,6 +522,25 @@ mod tests {
              WHERE `_is_deleted` = 0"
         );
         assert!(create_view("db", &"t".repeat(121), &["id"]).is_err(), "the view's name is longer");
+    }
+
+    #[test]
+    fn columns_are_added_and_widened_under_quoted_names() {
+        let ty = ColumnType::Int { signed: true, bits: 64 }.into_nullable();
+        assert_eq!(
+            add_column("db", "t", "a`b", &ty, true).expect("a good name"),
+            "ALTER TABLE `db`.`t` ADD COLUMN IF NOT EXISTS `a\\`b` Nullable(Int64)"
+        );
+        assert_eq!(
+            add_column("db", "t", "a", &ty, false).expect("a good name"),
+            "ALTER TABLE `db`.`t` ADD COLUMN `a` Nullable(Int64)"
+        );
+        assert_eq!(
+            modify_column("db", "t", "a", &ty).expect("a good name"),
+            "ALTER TABLE `db`.`t` MODIFY COLUMN `a` Nullable(Int64)"
+        );
+        assert!(add_column("db", "t", "_offset", &ty, true).is_err());
+        assert!(add_column("db", "t", "", &ty, true).is_err());
     }
 
     #[test]

@@ -83,12 +83,17 @@ impl Replacing {
     }
 }
 
+/// The columns of a list of them. An expression stays as it stands, and is no column's name.
+pub fn columns(text: &str) -> Vec<String> {
+    list(text).iter().map(|part| name(part)).collect()
+}
+
 /// The columns of `system.tables.sorting_key`. An expression stays as it stands, and is no column's name.
 pub fn sorting_key(text: &str) -> Vec<String> {
     let text = text.trim();
     // `ORDER BY (a)` is shown as it was written.
     let inner = in_parentheses(text).filter(|inner| inner.len() + 2 == text.len());
-    list(inner.unwrap_or(text)).iter().map(|part| name(part)).collect()
+    columns(inner.unwrap_or(text))
 }
 
 /// What stands between the parenthesis that `text` begins with and the one that closes it.

@@ -86,13 +86,15 @@ pub struct Binding {
     pub columns: Vec<Bound>,
     /// What is to be said once: values that are checked one by one, lineage columns that the table lacks.
     pub notes: Vec<String>,
+    /// Columns of the plan that are not written, because the table does not have them.
+    pub left_out: Vec<String>,
 }
 
 impl Binding {
     /// Of the columns just those of the key.
     pub fn of_key(&self) -> Binding {
         let columns = self.columns.iter().filter(|column| column.role == Role::Key).cloned();
-        Binding { columns: columns.collect(), notes: vec![] }
+        Binding { columns: columns.collect(), notes: vec![], left_out: vec![] }
     }
 
     /// The names of the columns that say something of a row whose key leaves: the key's, and the host's.
@@ -226,7 +228,7 @@ impl Table {
     ///
     /// # Errors
     /// What it is instead, or lacks, and what helps.
-    fn check_key(&self, key: &[String]) -> Result<()> {
+    pub fn check_key(&self, key: &[String]) -> Result<()> {
         let place = format!("table {}.{}", self.database, self.name);
         let listed = key.iter().map(|name| identifier(name)).collect::<Vec<_>>().join(", ");
         let anew = format!(
@@ -274,28 +276,42 @@ impl Table {
         }
     }
 
-    /// Binds `output`, for changes of `shape`, to this table.
+    /// Binds `output`, for changes of `shape`, to this table. Columns that it lacks are left out if `leave_out`
+    /// says so.
     ///
     /// # Errors
     /// A column that the table lacks or cannot take, or one whose type cannot hold the source's.
-    pub fn bind(&self, output: &Output, shape: &Shape) -> Result<Binding> {
+    pub fn bind(&self, output: &Output, shape: &Shape, leave_out: bool) -> Result<Binding> {
         let place = || format!("table {}.{}", self.database, self.name);
         if output.is_keyed() {
             self.check_key(&output.key)?;
         }
-        let mut notes = Vec::new();
+        let (mut notes, mut left_out) = (Vec::new(), Vec::new());
         let mut columns = Vec::with_capacity(output.columns.len() + LINEAGE.len() + VERSION.len());
         let mut computed = 0;
         for column in &output.columns {
             let name = &column.name;
-            let target = self.column(name).ok_or_else(|| {
-                anyhow!(
+            let from = match &column.origin {
+                Origin::Copy(input) => From::Copy(input.clone()),
+                Origin::Constant(text) => From::Constant(text.clone()),
+                Origin::Computed { kind, .. } => {
+                    computed += 1;
+                    From::Computed(computed - 1, *kind)
+                }
+            };
+            let Some(target) = self.column(name) else {
+                if leave_out {
+                    notes.push(format!("column {name} is left out: the table does not have it"));
+                    left_out.push(name.clone());
+                    continue;
+                }
+                return Err(anyhow!(
                     "{} has no column {name:?}, which the transform writes for {}: add it (ALTER TABLE … ADD \
                      COLUMN), or let the transform leave it out",
                     place(),
                     source_name(shape)
-                )
-            })?;
+                ));
+            };
             if !target.default_kind.takes_values() {
                 return Err(anyhow!(
                     "column {name:?} of {} is {:?}: it cannot be written",
@@ -303,16 +319,7 @@ impl Table {
                     target.default_kind
                 ));
             }
-            let (from, source, nullable) = match &column.origin {
-                Origin::Copy(input) => {
-                    (From::Copy(input.clone()), source_of(input, shape), may_be_null(input, shape))
-                }
-                Origin::Constant(text) => (From::Constant(text.clone()), Source::Kind(Kind::Text), false),
-                Origin::Computed { kind, nullable, .. } => {
-                    computed += 1;
-                    (From::Computed(computed - 1, *kind), Source::Kind(*kind), *nullable)
-                }
-            };
+            let (source, nullable) = source_of_column(column, shape);
             match convert::check(source, nullable, &target.ty) {
                 Ok(Fit::Exact) => {}
                 Ok(Fit::Checked(note)) => notes.push(format!("column {name}: {note}")),
@@ -340,7 +347,7 @@ impl Table {
         if !lacking.is_empty() {
             notes.push(format!("it lacks the lineage columns {}", lacking.join(", ")));
         }
-        Ok(Binding { columns, notes })
+        Ok(Binding { columns, notes, left_out })
     }
 }
 
@@ -374,6 +381,15 @@ fn source_of<'a>(input: &Input, shape: &'a Shape) -> Source<'a> {
     match wire(input, shape) {
         Some((wire, _)) => Source::Wire(wire),
         None => Source::Kind(kind_of(input, shape)),
+    }
+}
+
+/// What the values of a column of an output are, and whether they may be null.
+pub fn source_of_column<'a>(column: &OutputColumn, shape: &'a Shape) -> (Source<'a>, bool) {
+    match &column.origin {
+        Origin::Copy(input) => (source_of(input, shape), may_be_null(input, shape)),
+        Origin::Constant(_) => (Source::Kind(Kind::Text), false),
+        Origin::Computed { kind, nullable, .. } => (Source::Kind(*kind), *nullable),
     }
 }
 

@@ -113,6 +113,7 @@ pub const LAYER_VARIABLES: [&str; 2] = ["ROWGATE_CONFIG", "ROWGATE_ENV_FILE"];
 
 const TRANSFORM: &str = "Transform";
 const SOURCE: &str = "Source";
+const REGISTRY: &str = "Schema registry";
 const TARGET: &str = "Target";
 const BOUNDS: &str = "Bounds";
 const LOOKING: &str = "Looking";
@@ -169,6 +170,36 @@ pub const KEYS: &[Key] = &[
     Key::new("input", "FILE", "Read JSON lines from a file, or `-` for standard input, in place of Kafka")
         .flag("input")
         .under(SOURCE),
+    Key::new(
+        "registry.url",
+        "URL",
+        "Schema registry of records in Avro: the root of Confluent's API; in Apicurio's registry `.../apis/ccompat/v7`",
+    )
+    .under(REGISTRY),
+    Key::new(
+        "registry.framing",
+        "FORM",
+        "How records name their schema: confluent (0 and 4 bytes, 1 and a GUID), or apicurio (0 and 8 bytes)",
+    )
+    .default("confluent")
+    .under(REGISTRY),
+    Key::new("registry.user", "NAME", "User of the registry, for basic authentication").under(REGISTRY),
+    Key::new("registry.password", "PASSWORD", "Its password, in the file or the environment only")
+        .secret()
+        .under(REGISTRY),
+    Key::new(
+        "registry.password_file",
+        "FILE",
+        "File with its password; one line end after it does not count",
+    )
+    .under(REGISTRY),
+    Key::new("registry.token", "TOKEN", "Bearer token for the registry, in place of a user")
+        .secret()
+        .under(REGISTRY),
+    Key::new("registry.token_file", "FILE", "File with the token; one line end after it does not count")
+        .under(REGISTRY),
+    Key::new("registry.ca_file", "FILE", "Certificates in PEM that the registry's may be signed with, too")
+        .under(REGISTRY),
     Key::new("clickhouse_url", "URL", "ClickHouse's HTTP interface")
         .flag("clickhouse-url")
         .default("http://localhost:8123")
@@ -203,6 +234,14 @@ pub const KEYS: &[Key] = &[
     )
     .flag("dead-letters")
     .follows("`table:_rowgate_dead_letters`; with an output file `file:dead-letters.ndjson`")
+    .under(TARGET),
+    Key::new(
+        "schema_changes",
+        "WHAT",
+        "When rows have columns that their table lacks or is too narrow for: add, ignore, or stop",
+    )
+    .flag("schema-changes")
+    .default("add")
     .under(TARGET),
     Key::new(
         "truncate",

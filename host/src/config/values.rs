@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::keys::nearest;
-use super::{Compression, DeadLetters, LogFormat, Start, TopicPattern, Truncate};
+use super::{Compression, DeadLetters, Framing, LogFormat, SchemaChanges, Start, TopicPattern, Truncate};
 
 /// What a text means, or what is wrong with it.
 pub type Read<T> = Result<T, String>;
@@ -59,6 +59,11 @@ pub fn start(text: &str) -> Read<Start> {
     one_of(text, &[("earliest", Start::Earliest), ("latest", Start::Latest)])
 }
 
+/// How records name their schemas.
+pub fn framing(text: &str) -> Read<Framing> {
+    one_of(text, &[("confluent", Framing::Confluent), ("apicurio", Framing::Apicurio)])
+}
+
 /// How to compress.
 pub fn compression(text: &str) -> Read<Compression> {
     one_of(text, &[("zstd", Compression::Zstd), ("lz4", Compression::Lz4), ("none", Compression::None)])
@@ -67,6 +72,13 @@ pub fn compression(text: &str) -> Read<Compression> {
 /// How to log.
 pub fn log_format(text: &str) -> Read<LogFormat> {
     one_of(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
+}
+
+/// What schema changes do.
+pub fn schema_changes(text: &str) -> Read<SchemaChanges> {
+    let words =
+        [("add", SchemaChanges::Add), ("ignore", SchemaChanges::Ignore), ("stop", SchemaChanges::Stop)];
+    one_of(text, &words)
 }
 
 /// What a truncate does.
@@ -185,18 +197,24 @@ pub fn dead_letters(text: &str) -> Read<DeadLetters> {
 
 /// The address of ClickHouse's HTTP interface.
 pub fn url(text: &str) -> Read<reqwest::Url> {
+    address(text, "http://localhost:8123", "ClickHouse's HTTP interface", "`user` and `password_file`")
+}
+
+/// The address of a schema registry.
+pub fn registry_url(text: &str) -> Read<reqwest::Url> {
+    let credentials = "`registry.user` and `registry.password_file`";
+    address(text, "http://localhost:8081", "a schema registry", credentials)
+}
+
+fn address(text: &str, example: &str, what: &str, credentials: &str) -> Read<reqwest::Url> {
     // A text that cannot be parsed is not shown: it may hold a password all the same.
-    let url = reqwest::Url::parse(text).map_err(|error| {
-        format!("not a URL such as http://localhost:8123: {}", error.to_string().to_lowercase())
-    })?;
+    let url = reqwest::Url::parse(text)
+        .map_err(|error| format!("not a URL such as {example}: {}", error.to_string().to_lowercase()))?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("a URL does not carry credentials here: use `user` and `password_file`".to_owned());
+        return Err(format!("a URL does not carry credentials here: use {credentials}"));
     }
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!(
-            "`{}` is not a scheme of ClickHouse's HTTP interface: use http or https",
-            url.scheme()
-        ));
+        return Err(format!("`{}` is not a scheme of {what}: use http or https", url.scheme()));
     }
     if url.host_str().is_none_or(str::is_empty) {
         return Err("the URL names no host".to_owned());

@@ -28,6 +28,9 @@ pub const MAX_VALUES: u32 = 1_000_000;
 /// Objects nested deeper than this are checked, but not taped: `payload`, `after`, its columns.
 const TAPE_DEPTH: usize = 3;
 
+/// In place of a member's index: the scanned value itself, which is no member's.
+pub const ROOT: u32 = u32::MAX;
+
 /// The type of a JSON value; numbers are told apart by how they are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Json {
@@ -171,10 +174,50 @@ impl Scanner {
         self.keys.extend(members.map(|(_, member)| (member.key, member.escaped)));
     }
 
-    /// The members of the object that is the value of the member `parent`; none where it is no object.
+    /// Takes members out of an object, the value of the member `parent` or the [`ROOT`]: the ones that `gone`
+    /// picks are not given any more. Indices of members after them change.
+    pub fn take_out(&mut self, parent: u32, gone: impl Fn(&Member) -> bool) {
+        let range = match self.member(parent) {
+            Some(member) => parent as usize + 1..member.next as usize,
+            None => 0..self.tape.len(),
+        };
+        let (mut to, mut at) = (range.start, range.start);
+        while let Some(member) = self.tape.get(at).filter(|_| at < range.end) {
+            let next = member.next as usize;
+            if !gone(member) {
+                self.shift(at..next, to);
+                to += next - at;
+            }
+            at = next;
+        }
+        let end = self.tape.len();
+        self.shift(range.end..end, to);
+        self.tape.truncate(to + (end - range.end));
+        if let Some(member) = self.tape.get_mut(parent as usize) {
+            member.next = to as u32;
+        }
+    }
+
+    /// Moves members towards the front of the tape.
+    fn shift(&mut self, members: std::ops::Range<usize>, to: usize) {
+        let by = (members.start - to) as u32;
+        if by == 0 {
+            return;
+        }
+        for (to, at) in (to..).zip(members) {
+            if let Some(mut member) = self.tape.get(at).copied() {
+                member.next -= by;
+                self.tape[to] = member;
+            }
+        }
+    }
+
+    /// The members of the object that is the value of the member `parent`, or of the [`ROOT`]; none where it
+    /// is no object.
     pub fn members_of(&self, parent: u32) -> Members<'_> {
         match self.member(parent) {
             Some(member) => Members { tape: &self.tape, at: parent as usize + 1, end: member.next as usize },
+            None if parent == ROOT => self.members(),
             None => Members { tape: &[], at: 0, end: 0 },
         }
     }
@@ -944,5 +987,31 @@ mod tests {
         assert_eq!(scan(r#"{"schema":{"type":"struct","x":1},"payload":1}"#).0, Ok(None));
         assert_eq!(scan(r#"{"payload":{"schema":{"type":"struct"}}}"#).0, Ok(None));
         assert!(scan(r#"{"schema":{"type":"struct"}}}"#).0.is_err());
+    }
+
+    #[test]
+    fn members_that_are_taken_out_leave_the_others_in_place() {
+        let text = r#"{"schema":{"s":1},"payload":{"__op":"c","a":{"x":1,"y":2},"__deleted":{"z":1},"b":2,"__x":1},"end":{"e":1}}"#;
+        let own = |name: &[u8]| name.starts_with(b"__");
+        let (mut scanner, scanned) = scan_text(text.as_bytes());
+        assert!(scanned.is_ok());
+        let payload = scanner.members().nth(1).map(|(index, _)| index).unwrap();
+        scanner.take_out(payload, |member| own(member.key.of(text.as_bytes())));
+        let names = |scanner: &Scanner, parent: u32| {
+            let members = scanner.members_of(parent);
+            members.map(|(index, member)| (text[member.key.range()].to_owned(), index)).collect::<Vec<_>>()
+        };
+        let row = names(&scanner, payload);
+        assert_eq!(row.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(names(&scanner, row[0].1).len(), 2);
+        let root = names(&scanner, ROOT);
+        assert_eq!(
+            root.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+            ["schema", "payload", "end"]
+        );
+        assert_eq!(names(&scanner, root[2].1)[0].0, "e");
+        scanner.take_out(ROOT, |member| member.key.of(text.as_bytes()) == b"schema");
+        assert_eq!(names(&scanner, ROOT).len(), 2);
+        assert_eq!(names(&scanner, names(&scanner, ROOT)[0].1).len(), 2);
     }
 }

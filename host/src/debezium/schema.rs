@@ -11,8 +11,13 @@ pub struct ValueSchema {
     /// The name of the whole, such as `shop.public.orders.Envelope`; empty without one.
     pub name: String,
     /// The columns of `after`, or of `before` where there is no `after`; none for what is no envelope.
-    pub columns: Vec<ColumnSchema>,
+    pub columns: Columns,
+    /// The columns of the value itself, for a row without an envelope.
+    pub own: Columns,
 }
+
+/// Columns, or what is wrong with one of them.
+pub type Columns = Result<Vec<ColumnSchema>, String>;
 
 /// What a schema says about one column.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,19 +32,27 @@ pub struct ColumnSchema {
     pub semantic: String,
 }
 
-/// Reads the text of a value's schema. An error names the column that it cannot make sense of.
+/// Reads the text of a value's schema.
 pub fn parse(text: &str) -> Result<ValueSchema, String> {
     let tree: Tree = serde_json::from_str(text).map_err(|error| format!("the schema is no json: {error}"))?;
-    let row = field(&tree, "after").or_else(|| field(&tree, "before"));
-    let columns: Vec<ColumnSchema> = match row {
-        Some(row) => fields(row).iter().map(column).collect::<Result<_, _>>()?,
-        None => Vec::new(),
-    };
+    Ok(of_tree(&tree))
+}
+
+/// The same of a schema that is no text any more.
+pub fn of_tree(tree: &Tree) -> ValueSchema {
+    let row = field(tree, "after").or_else(|| field(tree, "before"));
+    let name = text_of(tree, "name").to_owned();
+    ValueSchema { name, columns: columns(row.map_or(&[], fields)), own: columns(fields(tree)) }
+}
+
+/// An error names the column that it cannot make sense of.
+fn columns(fields: &[Tree]) -> Columns {
+    let columns: Vec<ColumnSchema> = fields.iter().map(column).collect::<Result<_, _>>()?;
     let mut names = FxHashSet::default();
-    if let Some(twice) = columns.iter().find(|column| !names.insert(column.name.as_str())) {
-        return Err(format!("the schema has two columns `{}`", twice.name));
+    match columns.iter().find(|column| !names.insert(column.name.as_str())) {
+        Some(twice) => Err(format!("the schema has two columns `{}`", twice.name)),
+        None => Ok(columns),
     }
-    Ok(ValueSchema { name: text_of(&tree, "name").to_owned(), columns })
 }
 
 fn fields(schema: &Tree) -> &[Tree] {
@@ -212,14 +225,17 @@ mod tests {
 
     #[test]
     fn a_schema_that_makes_no_sense_names_its_column() {
-        let error = parse(r#"{"fields":[{"field":"after","fields":[{"field":"x","type":"int128"}]}]}"#);
-        assert_eq!(error.unwrap_err(), "the schema of column `x` has the unknown type `int128`");
+        let schema = parse(r#"{"fields":[{"field":"after","fields":[{"field":"x","type":"int128"}]}]}"#);
+        assert_eq!(
+            schema.unwrap().columns.unwrap_err(),
+            "the schema of column `x` has the unknown type `int128`"
+        );
         let decimal = r#"{"type":"bytes","name":"org.apache.kafka.connect.data.Decimal"}"#;
         assert_eq!(wire_of(decimal).unwrap_err(), "lacks its scale");
         assert_eq!(wire_of(r#"{"type":"array"}"#).unwrap_err(), "lacks `items`");
         let twice = r#"{"field":"x","type":"int8"},{"field":"x","type":"int8"}"#;
-        let error = parse(&format!(r#"{{"fields":[{{"field":"after","fields":[{twice}]}}]}}"#));
-        assert_eq!(error.unwrap_err(), "the schema has two columns `x`");
+        let schema = parse(&format!(r#"{{"fields":[{{"field":"after","fields":[{twice}]}}]}}"#));
+        assert_eq!(schema.unwrap().columns.unwrap_err(), "the schema has two columns `x`");
     }
 
     #[test]
@@ -229,7 +245,7 @@ mod tests {
         let schema = parse(text).unwrap();
         assert_eq!(schema.name, "e.Envelope");
         let columns: Vec<_> =
-            schema.columns.iter().map(|column| (column.name.as_str(), column.nullable)).collect();
+            schema.columns.iter().flatten().map(|column| (column.name.as_str(), column.nullable)).collect();
         assert_eq!(columns, [("id", false), ("t", true)]);
     }
 }

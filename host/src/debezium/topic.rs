@@ -8,10 +8,10 @@ use std::sync::Arc;
 use crate::batch::Span;
 
 use super::envelope::{Layout, Source, View};
+use super::flat;
 use super::scan::{Json, KeysId, Member, unescape};
 use super::schema::{self, ValueSchema};
 use super::shape::{Field, Guess, Shape, Shapes, TableName, Wire};
-use super::value::is_unavailable;
 use super::walk;
 
 /// Schemas, tables, and shapes of a table that are looked through for each record; more than these are
@@ -24,6 +24,12 @@ pub struct Topic {
     /// Whether values stand in the converter's wrapper of `schema` and `payload`; settled by the first
     /// record, and asked where a record leaves it open.
     pub wrapped: Option<bool>,
+    /// The same of keys, which have a converter of their own.
+    pub key_wrapped: Option<bool>,
+    /// The same of what CloudEvents carry.
+    pub data_wrapped: Option<bool>,
+    /// Whether it was said that flattened rows do not tell their operation.
+    pub said_op_is_lost: bool,
     /// Schemas of values, the last used first.
     pub schemas: Vec<KnownSchema>,
     /// Texts of schemas of keys, the last used first.
@@ -86,6 +92,8 @@ pub struct Rows<'a> {
     pub after: Option<u32>,
     /// The names of the key's members, as they are written.
     pub key: &'a [Span],
+    /// Whether the row is the whole value, so that its schema's fields are the columns.
+    pub flattened: bool,
 }
 
 impl Rows<'_> {
@@ -114,14 +122,24 @@ impl Topic {
         match known {
             Some(0) => {}
             Some(index) if index < self.schemas.len() => self.schemas[..=index].rotate_right(1),
-            _ => {
-                let serial = self.schemas_made;
-                self.schemas_made += 1;
-                self.schemas.truncate(REMEMBERED - 1);
-                let parsed = schema::parse(text).map(Arc::new);
-                self.schemas.insert(0, KnownSchema { text: text.as_bytes().into(), serial, parsed });
-            }
+            _ => self.remember_schema(text.as_bytes(), schema::parse(text).map(Arc::new)),
         }
+    }
+
+    /// The same for a schema of a registry; `label` is what no other has, and no JSON begins with.
+    pub fn use_registered(&mut self, label: &[u8], schema: &Arc<ValueSchema>) {
+        match self.schemas.iter().position(|known| *known.text == *label) {
+            Some(0) => {}
+            Some(index) => self.schemas[..=index].rotate_right(1),
+            None => self.remember_schema(label, Ok(Arc::clone(schema))),
+        }
+    }
+
+    fn remember_schema(&mut self, text: &[u8], parsed: Result<Arc<ValueSchema>, String>) {
+        let serial = self.schemas_made;
+        self.schemas_made += 1;
+        self.schemas.truncate(REMEMBERED - 1);
+        self.schemas.insert(0, KnownSchema { text: text.into(), serial, parsed });
     }
 
     /// Remembers the text of a key's schema.
@@ -167,7 +185,7 @@ impl Topic {
             return Ok(shaped);
         }
         let fields = match &schema {
-            Some((_, schema)) => typed_fields(rows, schema),
+            Some((_, schema)) => typed_fields(rows, schema)?,
             None => match table.known_superset(rows, cells) {
                 Some(shaped) => return Ok(shaped),
                 None => table.guessed_fields(rows),
@@ -179,6 +197,39 @@ impl Topic {
         let id = shape.id;
         table.remember(rows, shape, serial);
         Ok(Shaped { shape: id, before, after })
+    }
+
+    /// The same for the key of a row that is gone: the shape is the last of the topic's last table that has
+    /// the key's columns. The `source` of `rows` counts where the topic has told no table yet.
+    pub fn shape_of_key(
+        &mut self,
+        topic: &Arc<str>,
+        rows: &Rows<'_>,
+        shapes: &mut Shapes,
+        cells: &mut Vec<Span>,
+    ) -> Result<Shaped, String> {
+        let table = match self.tables.first_mut() {
+            Some(table) => table,
+            None => self.table(rows.view, &rows.source)?,
+        };
+        let row = rows.before.ok_or("a key without a row")?;
+        let has_all = |shape: &Shape| {
+            let mut members = rows.view.scanner.members_of(row).enumerate();
+            members.all(|(at, (_, member))| {
+                position(&shape.fields, at, &member_name(rows.view, member)).is_some()
+            })
+        };
+        let shape = match table.shapes.iter().find(|known| has_all(&known.shape)) {
+            Some(known) => Arc::clone(&known.shape),
+            None => shapes.intern(topic, &table.name, false, table.guessed_fields(rows))?,
+        };
+        let before = fill_by_name(rows.view, row, &shape, cells)?;
+        Ok(Shaped { shape: shape.id, before: Some(before), after: None })
+    }
+
+    /// The name of the table that `source` names.
+    pub fn table_name(&mut self, view: View<'_>, source: &Source) -> Result<&TableName, String> {
+        Ok(&self.table(view, source)?.name)
     }
 
     /// The table that `source` names, brought to the front.
@@ -350,7 +401,7 @@ impl KnownShape {
                 Some((_, member))
                     if (same || member.key.of(view.arena) == &**name) && fits(view, member, &field.wire) =>
                 {
-                    cells.push(member.value);
+                    cells.push(cell(view, member));
                 }
                 _ => return false,
             }
@@ -382,10 +433,18 @@ fn key_names(rows: &Rows<'_>) -> Vec<String> {
 
 /// What a value looks like; the placeholder of one that was not sent looks like nothing.
 fn guess(view: View<'_>, member: &Member) -> Guess {
-    if member.json == Json::Text && is_unavailable(view.text(member.value)) {
+    if view.options.placeholder.is(member.value.of(view.arena)) {
         return Guess::Unknown;
     }
     Guess::from(member.json)
+}
+
+/// The cell of a value; none for one that the source did not send.
+#[inline(always)]
+fn cell(view: View<'_>, member: &Member) -> Span {
+    let (placeholder, value) = (&view.options.placeholder, member.value);
+    let may_be = placeholder.may_be(value.end - value.start);
+    if may_be && placeholder.is(value.of(view.arena)) { Span::default() } else { value }
 }
 
 #[inline(always)]
@@ -413,14 +472,17 @@ fn fill_by_name(view: View<'_>, row: u32, shape: &Shape, cells: &mut Vec<Span>) 
     cells.resize(start + shape.fields.len(), Span::default());
     for (at, (_, member)) in view.scanner.members_of(row).enumerate() {
         let name = member_name(view, member);
-        let cell = position(&shape.fields, at, &name).and_then(|index| cells.get_mut(start + index));
-        *cell.ok_or_else(|| format!("a row has the column `{name}`, which its schema lacks"))? = member.value;
+        let place = position(&shape.fields, at, &name).and_then(|index| cells.get_mut(start + index));
+        *place.ok_or_else(|| format!("a row has the column `{name}`, which its schema lacks"))? =
+            cell(view, member);
     }
     Ok(start as u32)
 }
 
-fn typed_fields(rows: &Rows<'_>, schema: &ValueSchema) -> Vec<Field> {
+fn typed_fields(rows: &Rows<'_>, schema: &ValueSchema) -> Result<Vec<Field>, String> {
     let key = key_names(rows);
+    let prefix = rows.view.options.flattened_prefix.as_str();
+    let columns = if rows.flattened { schema.own.as_ref() } else { schema.columns.as_ref() };
     let field = |column: &schema::ColumnSchema| Field {
         name: column.name.clone(),
         wire: column.wire.clone(),
@@ -428,5 +490,8 @@ fn typed_fields(rows: &Rows<'_>, schema: &ValueSchema) -> Vec<Field> {
         key: key.contains(&column.name),
         semantic: column.semantic.clone(),
     };
-    schema.columns.iter().map(field).collect()
+    let columns = columns.map_err(String::clone)?.iter();
+    let is_column =
+        |column: &&schema::ColumnSchema| !rows.flattened || flat::added(&column.name, prefix).is_none();
+    Ok(columns.filter(is_column).map(field).collect())
 }

@@ -23,22 +23,6 @@ const INFINITE_DAYS_OF_SNAPSHOT: i64 = -622_191_234;
 /// A double is written with at most so many digits; a number with more is something else.
 const DIGITS_OF_A_DOUBLE: usize = 17;
 
-/// What stands for a value that the source did not send, in any column that is text on the wire.
-const UNAVAILABLE: &str = "\"__debezium_unavailable_value\"";
-const UNAVAILABLE_BASE64: &str = "\"X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==\"";
-const UNAVAILABLE_HEX: &str = "\"5f5f646562657a69756d5f756e617661696c61626c655f76616c7565\"";
-const UNAVAILABLE_JSON_TEXT: &str =
-    r#""{\"__debezium_unavailable_value\":\"__debezium_unavailable_value\"}""#;
-/// The same in arrays (text, bytes in base64 and hex, uuid, integers) and in maps.
-const UNAVAILABLE_NESTED: [&str; 6] = [
-    r#"["__debezium_unavailable_value"]"#,
-    r#"["X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ=="]"#,
-    r#"["5f5f646562657a69756d5f756e617661696c61626c655f76616c7565"]"#,
-    r#"["b68a35a7-17ad-35b3-af2a-ae46edb4545a"]"#,
-    "[95,95,100,101,98,101,122,105,117,109,95,117,110,97,118,97,105,108,97,98,108,101,95,118,97,108,117,101]",
-    r#"{"__debezium_unavailable_value":"__debezium_unavailable_value"}"#,
-];
-
 /// One value. Nothing has been rounded, clamped or cut on the way here.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value<'a> {
@@ -89,8 +73,6 @@ pub fn decode<'a>(wire: &'a Wire, json: &'a str) -> Result<Value<'a>, String> {
     match json.as_bytes().first() {
         None => return Ok(Value::Unavailable),
         Some(b'n') if json == "null" => return Ok(Value::Null),
-        Some(b'"') if is_unavailable(json) => return Ok(Value::Unavailable),
-        Some(b'[' | b'{') if UNAVAILABLE_NESTED.contains(&json) => return Ok(Value::Unavailable),
         Some(_) => {}
     }
     match wire {
@@ -124,12 +106,11 @@ pub fn decode<'a>(wire: &'a Wire, json: &'a str) -> Result<Value<'a>, String> {
     }
 }
 
-/// What is between the quotes of a JSON string that stands for just that: one without escapes that is no
-/// placeholder. None where that takes a closer look, by [`decode`].
+/// What is between the quotes of a JSON string without escapes. None where a closer look is needed, by
+/// [`decode`].
 pub fn plain_text(json: &[u8]) -> Option<&[u8]> {
     let [b'"', inside @ .., b'"'] = json else { return None };
-    let plain = !LENGTHS.contains(&json.len()) && memchr::memchr(b'\\', inside).is_none();
-    plain.then_some(inside)
+    memchr::memchr(b'\\', inside).is_none().then_some(inside)
 }
 
 /// An integer of at most 18 digits. None where a closer look is needed, by [`decode`].
@@ -167,16 +148,6 @@ fn eight_digits(word: [u8; 8]) -> Option<i64> {
     let pairs = (word ^ ZEROS).wrapping_mul(10 << 8 | 1) >> 8 & 0x00ff_00ff_00ff_00ff;
     let fours = pairs.wrapping_mul(100 << 16 | 1) >> 16 & 0x0000_ffff_0000_ffff;
     Some((fours.wrapping_mul(10_000 << 32 | 1) >> 32) as i64)
-}
-
-/// The placeholders' lengths: nearly every text is cleared by its own.
-const LENGTHS: [usize; 4] =
-    [UNAVAILABLE.len(), UNAVAILABLE_BASE64.len(), UNAVAILABLE_HEX.len(), UNAVAILABLE_JSON_TEXT.len()];
-
-/// Whether a JSON string stands for a value that the source did not send.
-pub(super) fn is_unavailable(json: &str) -> bool {
-    LENGTHS.contains(&json.len())
-        && [UNAVAILABLE, UNAVAILABLE_BASE64, UNAVAILABLE_HEX, UNAVAILABLE_JSON_TEXT].contains(&json)
 }
 
 /// An error that shows the start of what came; never more, as it may be a person's data.
@@ -285,9 +256,6 @@ fn variable_decimal(json: &str) -> Result<Value<'_>, String> {
     let (Some(scale), Some(value)) = (scale, member(json, "value")) else {
         return Err(unexpected("an object of scale and value", json));
     };
-    if value == UNAVAILABLE_BASE64 {
-        return Ok(Value::Unavailable);
-    }
     scaled_decimal(value, scale)
 }
 
@@ -374,37 +342,6 @@ mod tests {
             assert_eq!(ok(&wire, ""), Value::Unavailable);
         }
         assert_eq!(ok(&Wire::Text, r#""null""#), Value::Text("null".into()));
-    }
-
-    #[test]
-    fn all_eight_shapes_of_the_placeholder_are_unavailable() {
-        let array = |element| Wire::Array(Box::new(element));
-        for (wire, json) in [
-            (Wire::Text, UNAVAILABLE),
-            (Wire::JsonText, UNAVAILABLE),
-            (Wire::Uuid, UNAVAILABLE),
-            (Wire::TimestampIso, UNAVAILABLE),
-            (Wire::Bytes, UNAVAILABLE_BASE64),
-            (Wire::Text, UNAVAILABLE_BASE64),
-            (Wire::Text, UNAVAILABLE_HEX),
-            (array(Wire::Text), UNAVAILABLE_NESTED[0]),
-            (array(Wire::Bytes), UNAVAILABLE_NESTED[1]),
-            (array(Wire::Text), UNAVAILABLE_NESTED[2]),
-            (array(Wire::Uuid), UNAVAILABLE_NESTED[3]),
-            (array(Wire::Int(32)), UNAVAILABLE_NESTED[4]),
-            (Wire::Map(Box::new(Wire::Text)), UNAVAILABLE_NESTED[5]),
-            (Wire::JsonText, UNAVAILABLE_JSON_TEXT),
-            (Wire::Guess(Guess::Json), UNAVAILABLE_NESTED[0]),
-            (Wire::Guess(Guess::Text), UNAVAILABLE_BASE64),
-        ] {
-            assert_eq!(ok(&wire, json), Value::Unavailable, "{wire:?} {json}");
-        }
-        let text = "__debezium_unavailable_value";
-        assert_eq!(STANDARD.encode(text), UNAVAILABLE_BASE64.trim_matches('"'));
-        let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, UNAVAILABLE_HEX.trim_matches('"'));
-        let bytes: Vec<_> = text.bytes().map(|byte| byte.to_string()).collect();
-        assert_eq!(format!("[{}]", bytes.join(",")), UNAVAILABLE_NESTED[4]);
     }
 
     #[test]
@@ -574,7 +511,7 @@ mod tests {
             assert_eq!(plain_int(json.as_bytes()), None, "{json}");
         }
         assert_eq!(plain_int(b"-999999999999999999"), Some(-999_999_999_999_999_999));
-        for json in ["", "\"", "null", "1", r#""a\n""#, UNAVAILABLE, UNAVAILABLE_BASE64, UNAVAILABLE_HEX] {
+        for json in ["", "\"", "null", "1", r#""a\n""#] {
             assert_eq!(plain_text(json.as_bytes()), None, "{json}");
         }
         assert_eq!(plain_text(b"\"\""), Some(&b""[..]));
@@ -598,7 +535,7 @@ mod tests {
             let json = serde_json::to_string(&text).unwrap();
             match plain_text(json.as_bytes()) {
                 Some(plain) => prop_assert_eq!(plain, text.as_bytes()),
-                None => prop_assert!(json.contains('\\') || LENGTHS.contains(&json.len())),
+                None => prop_assert!(json.contains('\\')),
             }
         }
 
@@ -619,7 +556,6 @@ mod tests {
         #[test]
         fn any_bytes_come_back(bytes in prop::collection::vec(any::<u8>(), 0..50)) {
             let json = format!("\"{}\"", STANDARD.encode(&bytes));
-            prop_assume!(json != UNAVAILABLE_BASE64);
             prop_assert_eq!(ok(&Wire::Bytes, &json), Value::Bytes(bytes.into()));
         }
     }

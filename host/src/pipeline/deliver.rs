@@ -192,6 +192,8 @@ impl<'a> Deliverer<'a> {
         self.summary.not_changes += prepared.counts.not_changes;
         self.summary.rejected += prepared.rejections.len() as u64 + refused;
         self.summary.rows += rows;
+        let cut = prepared.parts.iter().filter(|part| !part.binding.left_out.is_empty());
+        self.summary.left_out += cut.map(|part| part.identities.len() as u64).sum::<u64>();
         self.summary.same_key += prepared.counts.same_key;
         self.summary.truncates_ignored += prepared.counts.truncates_ignored;
     }

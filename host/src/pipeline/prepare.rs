@@ -81,13 +81,20 @@ pub(super) struct Prepared {
 }
 
 impl Preparer {
-    pub(super) fn new(transform: Transform, targets: Arc<Targets>, truncate: Truncate) -> Self {
-        let (decoder, plans) = (Decoder::new(), Plans::default());
-        Preparer { transform, decoder, plans, targets, truncate, said_same_key: false }
+    pub(super) fn new(
+        transform: Transform,
+        decoder: Decoder,
+        targets: Arc<Targets>,
+        truncate: Truncate,
+    ) -> Self {
+        Preparer { transform, decoder, plans: Plans::default(), targets, truncate, said_same_key: false }
     }
 
-    /// None: given up while waiting for the target.
+    /// None: given up while waiting for the schema registry or the target.
     pub(super) fn prepare(&mut self, mut source: SourceBatch, stop: &Stop) -> Result<Option<Prepared>> {
+        if self.decoder.learn(&source.batch, &|| stop.give_up())?.is_none() {
+            return Ok(None);
+        }
         let decoded = self.decoder.decode(&mut source.batch);
         let shape = |id| self.decoder.shape(id).clone();
         let Transformed { rows, kept, filtered, rejected } =

@@ -1,6 +1,6 @@
 //! The tables that rows go to: found or created on first use, and bound to each output once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use super::{Stop, locked};
 use crate::clickhouse::client::Client;
 use crate::clickhouse::convert::Profile;
 use crate::clickhouse::ddl::{self, NewColumn};
-use crate::clickhouse::names;
 use crate::clickhouse::response::{Class, Failure};
 use crate::clickhouse::table::{Binding, Table, planned_columns};
 use crate::clickhouse::types::ColumnType;
-use crate::config::{Settings, Sink};
+use crate::clickhouse::{evolve, names};
+use crate::config::{SchemaChanges, Settings, Sink};
 use crate::debezium::shape::Shape;
 use crate::error::Classify;
 use crate::pause::pause;
@@ -28,20 +28,26 @@ const NO_DATABASE: &str = "default";
 /// Tables and bindings, as far as they are known.
 pub(super) struct Targets {
     /// None: there is no server, tables are what the host would create.
-    client: Option<Client>,
+    pub(super) client: Option<Client>,
     database: String,
     default_table: Option<String>,
-    dry_run: bool,
+    pub(super) dry_run: bool,
+    pub(super) schema_changes: SchemaChanges,
     profile: Arc<Profile>,
     /// Held only to look something up: waiting for the server goes on without it.
-    known: Mutex<Known>,
+    pub(super) known: Mutex<Known>,
 }
 
 /// What is known of the server.
 #[derive(Default)]
-struct Known {
-    tables: HashMap<String, Arc<Table>>,
-    bindings: HashMap<(u32, usize), Arc<Binding>>,
+pub(super) struct Known {
+    pub(super) tables: HashMap<String, Arc<Table>>,
+    /// By shape, and place among the outputs of its plan.
+    pub(super) bindings: HashMap<(u32, usize), Arc<Binding>>,
+    /// The last shape, by its id, that had a column for a table.
+    pub(super) brought: HashMap<(String, String), u32>,
+    /// Those of which it was said what there is to say.
+    said: HashSet<(u32, usize)>,
     dead_letters_ready: bool,
 }
 
@@ -57,6 +63,7 @@ impl Targets {
             database,
             default_table,
             dry_run: settings.dry_run,
+            schema_changes: settings.schema_changes,
             profile: Arc::new(profile),
             known: Mutex::default(),
         }
@@ -67,7 +74,7 @@ impl Targets {
         self.profile.clone()
     }
 
-    fn name_of(&self, rows: &ShapeRows) -> String {
+    pub(super) fn name_of(&self, rows: &ShapeRows) -> String {
         self.name_for(rows.plan.outputs[rows.output].target.as_ref(), &rows.shape)
     }
 
@@ -80,7 +87,8 @@ impl Targets {
         names::check_table(&self.database, &self.name_of(rows)).err()
     }
 
-    /// Finds the tables of `rows`, and creates those that are missing with the columns of all of these rows.
+    /// Finds the tables of `rows`, creates those that are missing with the columns of all of these rows, and
+    /// makes the others fit them.
     /// None: given up while waiting for the server.
     pub(super) fn ensure(&self, rows: &[ShapeRows], stop: &Stop) -> Result<Option<()>> {
         for first in rows {
@@ -101,6 +109,11 @@ impl Targets {
             }
             let Some(table) = self.find_or_create(&name, &columns, key, stop)? else { return Ok(None) };
             locked(&self.known).tables.insert(name, Arc::new(table));
+        }
+        for rows in rows {
+            if self.evolve(rows, stop)?.is_none() {
+                return Ok(None);
+            }
         }
         Ok(Some(()))
     }
@@ -218,18 +231,24 @@ impl Targets {
             return Ok(Some((table, binding.clone())));
         }
         let output = &rows.plan.outputs[rows.output];
-        let binding = match table.bind(output, &rows.shape) {
+        let leave_out = self.schema_changes == SchemaChanges::Ignore;
+        let binding = match table.bind(output, &rows.shape, leave_out) {
             // Where there is no server nothing has to fit what came before.
             Err(_) if self.client.is_none() => {
                 let columns = planned_columns(output, &rows.shape);
                 Table::planned(&self.database, name, &columns, &output.key)
-                    .and_then(|table| table.bind(output, &rows.shape))
+                    .and_then(|table| table.bind(output, &rows.shape, leave_out))
             }
             bound => bound,
         };
         let binding = binding.usage()?;
-        for note in &binding.notes {
-            tracing::warn!(table = name, "{note}");
+        if known.said.insert(key) {
+            for note in &binding.notes {
+                tracing::warn!(table = name, "{note}");
+            }
+            if self.client.is_some() {
+                tell_idle(&table, rows, &known.brought);
+            }
         }
         let binding = Arc::new(binding);
         known.bindings.insert(key, binding.clone());
@@ -270,5 +289,24 @@ pub(super) fn patiently<T>(stop: &Stop, ask: impl Fn() -> Result<T, Failure>) ->
             }
             Err(failure) => return Err(anyhow!("{failure}")).environment(),
         }
+    }
+}
+
+/// Says which columns of a table new rows do not bring: they were dropped or renamed at the source. Those that a
+/// later shape brings are none of these.
+fn tell_idle(table: &Table, rows: &ShapeRows, brought: &HashMap<(String, String), u32>) {
+    let output = &rows.plan.outputs[rows.output];
+    let mut idle = evolve::difference(table, output, &rows.shape).idle;
+    idle.retain(|column| {
+        let last = brought.get(&(table.name.clone(), column.clone()));
+        last.is_none_or(|last| *last < rows.shape.id)
+    });
+    if idle.is_empty() {
+        return;
+    }
+    let what = format!("new rows do not have the columns {}, which get their default", idle.join(", "));
+    match evolve::is_made_by_host(table) {
+        true => tracing::warn!(table = table.name, "{what}: were they dropped or renamed at the source?"),
+        false => tracing::info!(table = table.name, "{what}"),
     }
 }

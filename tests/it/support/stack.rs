@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::Write;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -113,9 +113,20 @@ impl Stack {
         self.address("PSQL")
     }
 
+    /// The schema registry's, where it speaks Confluent's protocol.
+    pub fn registry_url(&self) -> &str {
+        self.address("REGISTRY_URL")
+    }
+
     /// A client.
     pub fn clickhouse(&self) -> ClickHouse {
         ClickHouse::at(self.clickhouse_url())
+    }
+
+    /// Runs the statements of a file in another database of PostgreSQL.
+    pub fn sql_file(&self, database: &str, file: &Path) {
+        let connect = format!("\\connect {database}");
+        self.run(&["sql", "-c", &connect, "-f", file.to_str().expect("UTF-8")]);
     }
 
     /// Runs statements in PostgreSQL and returns the lines they print, columns separated by `|`.

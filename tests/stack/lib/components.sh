@@ -159,11 +159,12 @@ start_connect() {
 }
 ready_connect() { curl -fs -o /dev/null "$CONNECT_URL/connectors"; }
 
-start_registry() { # keeps its schemas in memory: they go when it goes
+start_registry() {
   [ -e "$JAVA_LIBS/registry" ] || die "no schema registry; run '$0 fetch registry'"
   # shellcheck disable=SC2086 # several words
   launch registry java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC $REGISTRY_JAVA_ARGS \
-    -Dquarkus.http.host="$HOST" -Dquarkus.http.port="$REGISTRY_PORT" -jar "$JAVA_LIBS"/registry/apicurio-registry-app-*-runner.jar
+    -Dquarkus.http.host="$HOST" -Dquarkus.http.port="$REGISTRY_PORT" \
+    -Dquarkus.datasource.jdbc.url="jdbc:h2:file:$DATA/registry/schemas;WRITE_DELAY=0" -jar "$JAVA_LIBS"/registry/apicurio-registry-app-*-runner.jar
 }
 ready_registry() { curl -fs -o /dev/null "$REGISTRY_URL/subjects"; }
 
