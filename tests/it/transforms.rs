@@ -105,17 +105,20 @@ fn reasons(ended: &Ended) -> Vec<String> {
     letters.map(|letter| letter["reason"].as_str().expect("a reason").to_owned()).collect()
 }
 
-/// What is there of each key after all rows, the newest of a key replacing the ones before it.
+/// What is there of each key after all rows: its newest, unless the key has left. Rows of several shapes do not
+/// stand in the order of their changes.
 fn copy(rows: &[Value], key: &[&str]) -> BTreeMap<String, Value> {
-    let mut copy = BTreeMap::new();
+    let number = |row: &Value, column: &str| row[column].as_u64().expect("the host writes it");
+    let mut newest: BTreeMap<String, Value> = BTreeMap::new();
     for row in rows {
         let of = key.iter().map(|column| row[column].to_string()).collect::<Vec<_>>().join(",");
-        match row["_is_deleted"].as_u64().expect("the host says whether the key leaves") {
-            0 => copy.insert(of, row.clone()),
-            _ => copy.remove(&of),
-        };
+        let known = newest.entry(of).or_insert_with(|| row.clone());
+        if number(row, "_version") > number(known, "_version") {
+            *known = row.clone();
+        }
     }
-    copy
+    newest.retain(|_, row| number(row, "_is_deleted") == 0);
+    newest
 }
 
 #[test]

@@ -203,7 +203,6 @@ impl Check {
                 "password_file",
                 "table",
                 "compression",
-                "truncate",
             ]);
             return self.value("output", values::path).map(|path| Sink::Lines { path });
         }
