@@ -90,32 +90,36 @@ pub fn prefix(framing: Framing, bytes: &[u8]) -> Result<Option<(SchemaId, usize)
     }
 }
 
-/// The id that a header of a record names for its key or value; then its bytes are nothing but data.
+/// The id that a header of a record names for its key or value, and what follows it there; then the bytes of
+/// the key or value are nothing but data.
 ///
 /// An error where such a header is none.
-pub fn header(framing: Framing, side: Side, batch: &Batch, record: u32) -> Result<Option<SchemaId>, String> {
+pub fn header(
+    framing: Framing,
+    side: Side,
+    batch: &Batch,
+    record: u32,
+) -> Result<Option<(SchemaId, &[u8])>, String> {
     let of = |names: [&'static str; 2]| {
         let name = names[usize::from(side == Side::Value)];
         batch.header(record, name).map(|value| (name, value))
     };
     let long = |value: &[u8]| Some(u64::from_be_bytes(*value.first_chunk()?)).filter(|_| value.len() == 8);
-    let found = match framing {
-        Framing::Confluent => of(CONFLUENT).map(|(name, value)| {
-            let id = prefix(framing, value).ok().flatten();
-            // Of Protobuf the place of the message may follow.
-            (name, id.map(|(id, _)| id))
-        }),
+    let (name, found) = match framing {
+        Framing::Confluent => match of(CONFLUENT) {
+            Some((name, value)) => {
+                let found = prefix(framing, value).ok().flatten();
+                (name, found.map(|(id, length)| (id, value.get(length..).unwrap_or_default())))
+            }
+            None => return Ok(None),
+        },
         Framing::Apicurio => match (of(APICURIO_GLOBAL), of(APICURIO_CONTENT)) {
-            (Some((name, value)), _) => Some((name, long(value).map(SchemaId::Global))),
-            (None, Some((name, value))) => Some((name, long(value).map(SchemaId::Content))),
-            (None, None) => None,
+            (Some((name, value)), _) => (name, long(value).map(|id| (SchemaId::Global(id), &[][..]))),
+            (None, Some((name, value))) => (name, long(value).map(|id| (SchemaId::Content(id), &[][..]))),
+            (None, None) => return Ok(None),
         },
     };
-    match found {
-        Some((name, None)) => Err(format!("the header `{name}` has no schema's id")),
-        Some((_, id)) => Ok(id),
-        None => Ok(None),
-    }
+    found.map(Some).ok_or_else(|| format!("the header `{name}` has no schema's id"))
 }
 
 #[cfg(test)]

@@ -373,7 +373,7 @@ fn each_schema_is_asked_for_once_and_waited_for() {
     let mut decoder = fake.decoder();
     for _ in 0..2 {
         let value = framed(1, &[2]);
-        let mut batch = batch("t", &vec![(None::<&str>, Some(&value)); 3]);
+        let mut batch = batch("t", &[(None::<&str>, Some(&value)); 3]);
         decoder.learn(&batch, &|| false).unwrap().unwrap();
         assert!(decoder.decode(&mut batch).rejected[0].reason.contains("a number"));
     }
