@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use crate::clickhouse::request::Compression;
+pub use crate::debezium::options::{Options, Tombstones};
 pub use crate::debezium::registry::Framing;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 pub use env::pair;
@@ -38,6 +39,8 @@ pub struct Settings {
     pub source: Source,
     /// Where schemas are that records name by an id; none: such records are refused.
     pub registry: Option<Registry>,
+    /// How the records are to be read.
+    pub records: Options,
     /// The transform's file; none is the built-in one.
     pub transform: Option<PathBuf>,
     /// Parameters of the transform, each name once, in the order of their layers.
@@ -46,6 +49,10 @@ pub struct Settings {
     pub sink: Sink,
     /// Where records go that cannot be processed.
     pub dead_letters: DeadLetters,
+    /// What a truncate of a source table does to the outputs with a key that it feeds.
+    pub truncate: Truncate,
+    /// What happens when rows have columns that their table lacks, or is too narrow for.
+    pub schema_changes: SchemaChanges,
     /// When to stop.
     pub bounds: Bounds,
     /// What closes a batch.
@@ -208,6 +215,30 @@ pub enum DeadLetters {
     File(PathBuf),
     /// Nowhere: the pipeline stops.
     #[default]
+    Stop,
+}
+
+/// What a truncate of a source table does to the outputs with a key that it feeds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Truncate {
+    /// The pipeline stops before it.
+    #[default]
+    Stop,
+    /// Nothing; it is counted and logged.
+    Ignore,
+    /// The rows that came before it leave their tables.
+    Truncate,
+}
+
+/// What happens when rows have columns that their table lacks, or is too narrow for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SchemaChanges {
+    /// Columns are added, and widened where nothing is lost.
+    #[default]
+    Add,
+    /// Columns that the table lacks are left out of the rows.
+    Ignore,
+    /// The pipeline stops.
     Stop,
 }
 

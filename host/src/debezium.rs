@@ -7,13 +7,16 @@ pub mod cloud;
 pub mod decimal;
 pub mod envelope;
 pub mod flat;
+pub mod hints;
 pub mod mongo;
 pub mod options;
 pub mod placeholder;
 pub mod registry;
+pub mod report;
 pub mod scan;
 pub mod schema;
 pub mod shape;
+pub mod structured;
 pub mod text;
 pub mod topic;
 pub mod value;
@@ -368,19 +371,25 @@ impl<'a> Opened<'a> {
     fn find(view: View<'a>, wrapped: &mut Option<bool>) -> Self {
         let plain = Opened::plain(view);
         let wrapper = if plain.parts.is_envelope() { None } else { envelope::wrapper(view) };
-        let Some(((_, schema), payload)) = wrapper else {
+        let Some(((index, schema), payload)) = wrapper else {
             wrapped.get_or_insert(false);
             return plain;
         };
         let parts = Parts::find(view, view.scanner.members_of(payload.0));
         // Without an envelope this may be a row that has columns of these two names.
-        if *wrapped.get_or_insert(true) || parts.is_envelope() {
+        let is_schema = || schema.json == Json::Null || has_type(view, index);
+        if *wrapped.get_or_insert_with(|| parts.is_envelope() || is_schema()) || parts.is_envelope() {
             let schema = (schema.json == Json::Object).then_some(schema.value);
             Opened { parts, payload: Some(payload), schema }
         } else {
             plain
         }
     }
+}
+
+/// Whether an object has the member that every schema of the converter has.
+fn has_type(view: View<'_>, object: u32) -> bool {
+    view.scanner.members_of(object).any(|(_, member)| member.name(view.arena).as_ref() == b"type")
 }
 
 /// Writes the names of the key's members to `names`, and says whose members they are; none where the key is
@@ -400,10 +409,7 @@ fn read_key(
     match envelope::wrapper(view) {
         _ if registered => {}
         Some(((index, schema), (payload, _))) => {
-            let is_schema = |(_, member): (u32, &Member)| member.name(arena).as_ref() == b"type";
-            let looks_so = scanned.known.is_some()
-                || schema.json == Json::Null
-                || scanner.members_of(index).any(is_schema);
+            let looks_so = scanned.known.is_some() || schema.json == Json::Null || has_type(view, index);
             // A key may have columns of these two names.
             if *topic.key_wrapped.get_or_insert(looks_so) && looks_so {
                 row = payload;

@@ -14,6 +14,7 @@ mod deliver;
 mod letters;
 mod prepare;
 mod reach;
+mod schema;
 mod targets;
 
 use std::fs::File;
@@ -135,7 +136,7 @@ impl<'a> Stages<'a> {
             Sink::ClickHouse(sink) => Some(Client::connect(sink, Handle::current())?),
             Sink::Lines { .. } => None,
         };
-        let targets = Arc::new(Mutex::new(Targets::new(client.clone(), settings)));
+        let targets = Arc::new(Targets::new(client.clone(), settings));
         let (input, commits) = match &settings.source {
             Source::Kafka(source) => {
                 let headers = header_names(settings);
@@ -162,12 +163,12 @@ impl<'a> Stages<'a> {
         };
         let print = settings.print.then_some(out);
         let deliverer = Deliverer::new(reach, rows, Letters::open(settings)?, print);
-        let mut decoder = Decoder::new();
+        let mut decoder = Decoder::with(settings.records.clone());
         if let Some(registry) = &settings.registry {
             let client = registry::client::Client::new(registry, Handle::current())?;
             decoder = decoder.with_registry(Registry::new(Box::new(client), registry.framing));
         }
-        let preparer = Preparer::new(transform, decoder, targets);
+        let preparer = Preparer::new(transform, decoder, targets, settings.truncate);
         Ok(Stages { input, preparer, deliverer })
     }
 
@@ -212,8 +213,7 @@ fn read(input: Input, settings: &Settings, batches: SyncSender<SourceBatch>, sto
             let time_is_up = || _ = stop.draining.get_or_init(Instant::now);
             lines::run(
                 path.as_deref(),
-                &settings.batch,
-                &header_names(settings),
+                (&settings.batch, &header_names(settings)),
                 batches,
                 &settings.bounds,
                 &stop.shutdown,
@@ -228,6 +228,7 @@ fn read(input: Input, settings: &Settings, batches: SyncSender<SourceBatch>, sto
 /// The record headers that decoding looks at. Without any the sources do not look at headers.
 fn header_names(settings: &Settings) -> HeaderNames {
     let mut names = HeaderNames::default();
+    names.add(settings.records.headers().iter().map(String::as_str));
     if let Some(registry) = &settings.registry {
         names.add(registry.framing.headers());
     }

@@ -127,7 +127,7 @@ fn a_column_that_the_source_gets_later_is_told_and_goes_on_once_the_table_has_it
     let topic = Topic::new("tables_evolve.public.my_table", 1);
     topic.produce(1, &events::updates(3));
     let database = Database::new("tables_evolve");
-    let host = || Host::pipeline(&topic, &database).arg("--until-caught-up");
+    let host = || Host::pipeline(&topic, &database).args(["--schema-changes", "stop", "--until-caught-up"]);
     host().succeed();
     let mut row = events::row(3, "name 3");
     row["colour"] = json!("red");

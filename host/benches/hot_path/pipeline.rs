@@ -120,5 +120,8 @@ impl<S: Step> Design for Pipeline<S> {
 fn bind(rows: &ShapeRows) -> Binding {
     let output = &rows.plan.outputs[rows.output];
     let columns = planned_columns(output, &rows.shape);
-    Table::planned("default", &rows.shape.table, &columns).unwrap().bind(output, &rows.shape).unwrap()
+    Table::planned("default", &rows.shape.table, &columns, &[])
+        .unwrap()
+        .bind(output, &rows.shape, false)
+        .unwrap()
 }

@@ -18,6 +18,12 @@ pub struct Summary {
     pub rejected: u64,
     /// Rows that were written.
     pub rows: u64,
+    /// Rows that were left out because a later one of their change has the same key.
+    pub same_key: u64,
+    /// Rows that were written without columns that their table lacks.
+    pub left_out: u64,
+    /// Truncates that outputs with a key were told to ignore.
+    pub truncates_ignored: u64,
     /// From the first record to the last commit.
     pub elapsed: Duration,
 }
@@ -58,6 +64,15 @@ impl fmt::Display for Summary {
         }
         writeln!(f, "rejected      {}", self.rejected)?;
         writeln!(f, "rows written  {}", self.rows)?;
+        for (name, count) in [
+            ("rows of a key twice", self.same_key),
+            ("rows without new columns", self.left_out),
+            ("truncates ignored", self.truncates_ignored),
+        ] {
+            if count > 0 {
+                writeln!(f, "{name} {count}")?;
+            }
+        }
         writeln!(f, "records/s     {} (in {:.1} s)", self.records_per_second(), self.elapsed.as_secs_f64())
     }
 }
@@ -76,6 +91,9 @@ mod tests {
             not_changes: 12,
             rejected: 1,
             rows: 650,
+            same_key: 0,
+            left_out: 0,
+            truncates_ignored: 0,
             elapsed: Duration::from_millis(2500),
         }
     }

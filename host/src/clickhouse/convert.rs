@@ -6,7 +6,7 @@
 
 use crate::columns::Kind;
 use crate::debezium::civil;
-use crate::debezium::shape::{Guess, Wire};
+use crate::debezium::shape::{Guess, Structured, Wire};
 use crate::debezium::value::Value;
 
 use super::types::ColumnType;
@@ -49,6 +49,8 @@ pub struct Profile {
     pub date32_days: (i64, i64),
     /// First and last second of DateTime64, in seconds since 1970-01-01T00:00:00Z.
     pub datetime64_seconds: (i64, i64),
+    /// Whether ReplacingMergeTree takes the column that says which keys leave.
+    pub replacing_deletes: bool,
 }
 
 impl Profile {
@@ -59,6 +61,7 @@ impl Profile {
         Profile {
             date32_days: (from, to),
             datetime64_seconds: (from * calendar::DAY_SECONDS, to * calendar::DAY_SECONDS + 86_399),
+            replacing_deletes: true,
         }
     }
 
@@ -145,10 +148,20 @@ impl<'a> Family<'a> {
                 ((i64::from(precision) - scale).max(0), scale.max(0))
             })),
             Wire::VariableDecimal => Family::Decimal(None),
+            Wire::UInt64 => Family::Decimal(Some((20, 0))),
+            Wire::DecimalText(digits) => Family::Decimal(
+                digits.map(|(precision, scale)| (i64::from(precision) - i64::from(scale), i64::from(scale))),
+            ),
             Wire::Text => Family::Text(Reading::Decimal),
             Wire::Guess(Guess::Text) => Family::Text(Reading::Loose),
             Wire::Uuid => Family::Uuid,
-            Wire::Bytes => Family::Bytes,
+            Wire::Bytes | Wire::BytesUrl | Wire::BytesHex => Family::Bytes,
+            Wire::Structured(structured) => match structured {
+                Structured::Date => Family::Date,
+                Structured::Time => Family::Time(9),
+                Structured::Timestamp | Structured::ZonedTimestamp => Family::Timestamp(6),
+                Structured::ZonedTime | Structured::Duration => Family::Text(Reading::Decimal),
+            },
             Wire::Bits(_) => Family::Bits,
             Wire::Date | Wire::IsoDate => Family::Date,
             Wire::TimeMillis => Family::Time(3),

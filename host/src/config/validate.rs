@@ -5,9 +5,11 @@ use super::layer::{Item, Layer, Origin};
 use super::mistake::Mistakes;
 use super::values::{self, Read};
 use super::{
-    BatchLimits, Bounds, ClickHouse, Credentials, DeadLetters, Kafka, Loaded, Registry, SandboxLimits,
-    Settings, Sink, Source, TopicPattern, kafka, secret,
+    BatchLimits, Bounds, ClickHouse, Credentials, DeadLetters, Kafka, Loaded, Options, Registry,
+    SandboxLimits, Settings, Sink, Source, TopicPattern, kafka, secret,
 };
+use crate::debezium::hints::Hints;
+use crate::debezium::placeholder::Placeholder;
 use secret::{Named, Secret};
 
 /// Reads `merged`, the settings of all layers.
@@ -30,6 +32,8 @@ pub fn settings(
     let registry = check.registry();
     let to_lines = matches!(sink, Some(Sink::Lines { .. }));
     let dead_letters = check.dead_letters(to_lines, source.as_ref());
+    let schema_changes = check.value("schema_changes", values::schema_changes).unwrap_or_default();
+    let truncate = check.value("truncate", values::truncate).unwrap_or_default();
     let bounds = Bounds {
         for_: check.value("for", values::duration),
         max_records: check.value("max_records", |text| values::number(text, 1, u64::MAX)),
@@ -49,6 +53,7 @@ pub fn settings(
             .unwrap_or_default(),
         time_ms: check.number("limits.time_ms", 1, 600_000),
     };
+    let records = check.records();
     let transform = check.value("transform", values::file);
     let params = check.named("params", |_, _| None);
     let print = check.value("print", values::switch).unwrap_or_default();
@@ -64,10 +69,13 @@ pub fn settings(
         name,
         source,
         registry,
+        records,
         transform,
         params,
         sink,
         dead_letters,
+        truncate,
+        schema_changes,
         bounds,
         batch,
         limits,
@@ -133,6 +141,24 @@ impl Check {
             }
         }
         Named(found)
+    }
+
+    /// How records are to be read.
+    fn records(&mut self) -> Options {
+        let mut hints = Hints::default();
+        for Item { name, text, origin } in self.merged.items("columns") {
+            let pattern = name.as_deref().unwrap_or_default();
+            if let Err(what) = hints.add(pattern, text) {
+                self.mistakes.of("columns", origin.clone(), format!("`{pattern}`: {what}"));
+            }
+        }
+        Options {
+            hints,
+            placeholder: self.value("unavailable_placeholder", Placeholder::parse).unwrap_or_default(),
+            flattened_prefix: self.value("flattened_prefix", values::prefix).unwrap_or_default(),
+            flattened_headers: self.value("flattened_headers", values::switch).unwrap_or_default(),
+            tombstones: self.value("tombstones", values::tombstones).unwrap_or_default(),
+        }
     }
 
     /// Sets `name` where nobody did.
@@ -210,6 +236,7 @@ impl Check {
                 "password_file",
                 "table",
                 "compression",
+                "schema_changes",
             ]);
             return self.value("output", values::path).map(|path| Sink::Lines { path });
         }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::keys::nearest;
-use super::{Compression, DeadLetters, Framing, LogFormat, Start, TopicPattern};
+use super::{
+    Compression, DeadLetters, Framing, LogFormat, SchemaChanges, Start, Tombstones, TopicPattern, Truncate,
+};
 
 /// What a text means, or what is wrong with it.
 pub type Read<T> = Result<T, String>;
@@ -69,9 +71,35 @@ pub fn compression(text: &str) -> Read<Compression> {
     one_of(text, &[("zstd", Compression::Zstd), ("lz4", Compression::Lz4), ("none", Compression::None)])
 }
 
+/// What a null value with a key is.
+pub fn tombstones(text: &str) -> Read<Tombstones> {
+    one_of(text, &[("ignore", Tombstones::Ignore), ("delete", Tombstones::Delete)])
+}
+
+/// What the names of added fields begin with.
+pub fn prefix(text: &str) -> Read<String> {
+    if text.is_empty() || text.chars().any(char::is_control) {
+        return Err("without a prefix nothing tells added fields from columns".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
 /// How to log.
 pub fn log_format(text: &str) -> Read<LogFormat> {
     one_of(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
+}
+
+/// What schema changes do.
+pub fn schema_changes(text: &str) -> Read<SchemaChanges> {
+    let words =
+        [("add", SchemaChanges::Add), ("ignore", SchemaChanges::Ignore), ("stop", SchemaChanges::Stop)];
+    one_of(text, &words)
+}
+
+/// What a truncate does.
+pub fn truncate(text: &str) -> Read<Truncate> {
+    let words = [("stop", Truncate::Stop), ("ignore", Truncate::Ignore), ("truncate", Truncate::Truncate)];
+    one_of(text, &words)
 }
 
 /// A pipeline's name: it becomes part of other systems' names.

@@ -43,8 +43,8 @@ const NAMES: [(&str, &str); 24] = [
 /// What a CloudEvent says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Event {
-    /// What happened.
-    pub op: Op,
+    /// What happened; none where the attributes do not say it.
+    pub op: Option<Op>,
     /// When the event was made, microseconds since 1970 in UTC.
     pub captured_at_us: Option<i64>,
     /// The object that holds the rows.
@@ -87,7 +87,6 @@ pub fn read(view: View<'_>, members: Members<'_>, block: &mut Block) -> Result<E
             }
         }
     }
-    let op = op.ok_or("a cloudevent without the attribute `iodebeziumop`: nothing says what happened")?;
     let data = data.ok_or("a cloudevent without `data`: nothing says which row")?;
     Ok(Event { op, captured_at_us, data })
 }

@@ -105,17 +105,32 @@ impl Decoder {
     ) -> Result<Outcome, String> {
         self.block.begin();
         let view = View { scanner: &self.value, arena: &batch.arena, options: &self.options };
-        let cloud::Event { op, captured_at_us, data } =
-            cloud::read(view, self.value.members_of(event), &mut self.block)?;
-        let source = self.block.place(&mut batch.arena)?;
+        let event = cloud::read(view, self.value.members_of(event), &mut self.block)?;
+        let mut source = self.block.place(&mut batch.arena)?;
         let arena = batch.arena.as_slice();
-        let scanned = self.inner.scan(arena, data, &topic.schemas).map_err(|fault| fault.to_string())?;
+        let scanned =
+            self.inner.scan(arena, event.data, &topic.schemas).map_err(|fault| fault.to_string())?;
         let view = View { scanner: &self.inner, arena, options: &self.options };
         let opened = Opened::find(view, &mut topic.data_wrapped);
         if let Some(schema) = opened.schema {
             topic.use_schema(view.text(schema), scanned.known);
         }
         let typed = opened.schema.is_some();
+        let mut captured_at_us = event.captured_at_us;
+        // The attributes can be switched off; the data is a whole envelope then.
+        let op = match event.op {
+            _ if opened.parts.is_envelope() => {
+                source = opened.parts.source(view, &mut topic.source)?;
+                captured_at_us = opened.parts.captured_at_us(view)?.or(captured_at_us);
+                opened.parts.op(view)?
+            }
+            Some(op) => op,
+            None => {
+                return Err(
+                    "a cloudevent without the attribute `iodebeziumop`: nothing says what happened".into()
+                );
+            }
+        };
         let head = Head { record, op, source, captured_at_us, typed, key };
         if matches!(op, Op::Truncate | Op::Message) {
             let shape = topic.rowless(&batch.topic, view, &source, typed, &mut self.shapes)?;

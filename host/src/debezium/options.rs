@@ -1,6 +1,7 @@
 //! What a decoder is told about the records, where they do not say it themselves.
 
 use super::flat;
+use super::hints::Hints;
 use super::placeholder::Placeholder;
 
 /// How a pipeline's records are to be read.
@@ -14,6 +15,8 @@ pub struct Options {
     pub flattened_headers: bool,
     /// What a null value with a key is.
     pub tombstones: Tombstones,
+    /// How columns are written of which no schema says it.
+    pub hints: Hints,
 }
 
 /// What a null value with a key is.
@@ -33,6 +36,7 @@ impl Default for Options {
             flattened_prefix: "__".into(),
             flattened_headers: false,
             tombstones: Tombstones::default(),
+            hints: Hints::default(),
         }
     }
 }

@@ -7,6 +7,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
+use super::decimal::unhex;
+
 mod md5;
 
 /// Debezium's default.
@@ -17,10 +19,23 @@ pub const DEFAULT: &str = "__debezium_unavailable_value";
 pub struct Placeholder {
     /// The JSON of each form, shortest first.
     forms: Vec<Box<str>>,
-    /// The length of the shortest form.
+    lengths: Lengths,
+}
+
+/// The lengths of a placeholder's forms, roughly: small enough to be kept at hand in a loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lengths {
     least: u32,
     /// Bit `n % 64` is set where a form has `n` bytes.
-    lengths: u64,
+    classes: u64,
+}
+
+impl Lengths {
+    /// Whether a form may have this length.
+    #[inline(always)]
+    pub fn may_have(self, length: u32) -> bool {
+        length >= self.least && self.classes >> (length % 64) & 1 == 1
+    }
 }
 
 impl Default for Placeholder {
@@ -65,20 +80,21 @@ impl Placeholder {
         forms.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
         forms.dedup();
         let least = forms.first().map_or(0, |form| form.len() as u32);
-        let lengths = forms.iter().fold(0, |lengths, form| lengths | 1 << (form.len() % 64));
-        Placeholder { forms: forms.into_iter().map(Box::from).collect(), least, lengths }
+        let classes = forms.iter().fold(0, |classes, form| classes | 1 << (form.len() % 64));
+        let lengths = Lengths { least, classes };
+        Placeholder { forms: forms.into_iter().map(Box::from).collect(), lengths }
     }
 
     /// Whether a value's JSON, without space around it, is one of the forms.
     #[inline(always)]
     pub fn is(&self, json: &[u8]) -> bool {
-        self.may_be(json.len() as u32) && self.is_form(json)
+        self.lengths.may_have(json.len() as u32) && self.is_form(json)
     }
 
-    /// Whether a form may have this length.
+    /// For a look at a value's length before its bytes.
     #[inline(always)]
-    pub fn may_be(&self, length: u32) -> bool {
-        length >= self.least && self.lengths >> (length % 64) & 1 == 1
+    pub fn lengths(&self) -> Lengths {
+        self.lengths
     }
 
     #[cold]
@@ -99,13 +115,6 @@ fn uuid(bytes: &[u8]) -> String {
     digest[8] = digest[8] & 0x3f | 0x80;
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
-}
-
-fn unhex(digits: &str) -> Option<Vec<u8>> {
-    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let byte = |[high, low]: &[u8; 2]| Some((digit(*high)? * 16 + digit(*low)?) as u8);
-    if rest.is_empty() { pairs.iter().map(byte).collect() } else { None }
 }
 
 #[cfg(test)]

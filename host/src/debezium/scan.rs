@@ -18,6 +18,8 @@ use keys::Memory;
 
 /// The largest record that is looked into, in bytes.
 pub const MAX_RECORD_BYTES: usize = 16 << 20;
+/// The longest string, in bytes as it is written.
+pub const MAX_STRING_BYTES: usize = 8 << 20;
 /// How deep arrays and objects may nest.
 pub const MAX_DEPTH: usize = 128;
 /// How many members one object may have.
@@ -144,10 +146,18 @@ impl Scanner {
             return Err(Fault { at: MAX_RECORD_BYTES, what: "a record of more than 16 MiB" });
         }
         let mut pass = Pass { bytes, scanner: self, known, found: None, values: 0 };
-        match pass.document(start) {
-            Ok(root) => Ok(Scanned { root, known: pass.found }),
-            Err(Wrong(at, what)) => Err(Fault { at: at - start, what }),
+        let root = match pass.document(start) {
+            Ok(root) => root,
+            Err(Wrong(at, what)) => return Err(Fault { at: at - start, what }),
+        };
+        let found = pass.found;
+        // In no other record there can be one.
+        if bytes.len() - start > MAX_STRING_BYTES
+            && let Some(at) = long_string(bytes, start)
+        {
+            return Err(Fault { at: at - start, what: "a string of more than 8 MiB" });
         }
+        Ok(Scanned { root, known: found })
     }
 
     /// The member with this index.
@@ -515,6 +525,27 @@ impl<K: AsRef<[u8]>> Pass<'_, '_, K> {
         self.found = self.known.iter().position(|text| rest.starts_with(text.as_ref()));
         Some(at + self.known[self.found?].as_ref().len())
     }
+}
+
+/// The first string in JSON that was accepted that is too long.
+#[cold]
+fn long_string(bytes: &[u8], mut at: usize) -> Option<usize> {
+    while let Some(quote) = memchr::memchr(b'"', bytes.get(at..)?) {
+        let start = at + quote + 1;
+        at = start;
+        loop {
+            (at, _) = plain_end(bytes, at);
+            match bytes.get(at) {
+                Some(b'\\') => at += 2,
+                _ => break,
+            }
+        }
+        if at - start > MAX_STRING_BYTES {
+            return Some(start - 1);
+        }
+        at += 1;
+    }
+    None
 }
 
 #[inline(always)]
@@ -903,9 +934,45 @@ mod tests {
         let array = |values: usize| format!("[{}0]", "0,".repeat(values - 2));
         assert!(accepts(&array(MAX_VALUES as usize)));
         assert_eq!(what(array(MAX_VALUES as usize + 1)), "more than 1,000,000 values");
-        let long = |bytes: usize| format!("\"{}\"", "a".repeat(bytes - 2));
-        assert!(accepts(&long(MAX_RECORD_BYTES)));
-        assert_eq!(what(long(MAX_RECORD_BYTES + 1)), "a record of more than 16 MiB");
+        let text = |bytes: usize| format!("\"{}\"", "a".repeat(bytes));
+        let record = |bytes: usize| {
+            let half = text(MAX_STRING_BYTES / 2);
+            let rest = bytes - 3 * (half.len() + 1) - 4;
+            format!("[{half},{half},{half},{}]", text(rest))
+        };
+        assert_eq!(record(MAX_RECORD_BYTES).len(), MAX_RECORD_BYTES);
+        assert!(accepts(&record(MAX_RECORD_BYTES)));
+        assert_eq!(what(record(MAX_RECORD_BYTES + 1)), "a record of more than 16 MiB");
+        let escaped = |bytes: usize| format!("[\"\",\"\\\"\",{{\"{}\\n\":1}}]", "a".repeat(bytes - 2));
+        for string in [text, escaped] {
+            assert!(accepts(&string(MAX_STRING_BYTES)));
+            assert_eq!(what(string(MAX_STRING_BYTES + 1)), "a string of more than 8 MiB");
+        }
+        let at = scan_text(escaped(MAX_STRING_BYTES + 1).as_bytes()).1.unwrap_err().at;
+        assert_eq!(&escaped(MAX_STRING_BYTES + 1)[at..at + 2], "\"a");
+    }
+
+    #[test]
+    fn text_is_unicode_or_refused() {
+        for (text, fault) in [
+            (&b"\"\xc3\xa9 \xf0\x9f\x99\x82 \xef\xbf\xbe\""[..], None),
+            (b"\"\xc3\"", Some("invalid utf-8")),
+            (b"\"\xc0\x80\"", Some("invalid utf-8")),
+            (b"\"\xed\xa0\x80\"", Some("invalid utf-8")),
+            (b"{\"\xff\":1}", Some("invalid utf-8")),
+            (b"\"\\ud83d\\ude42\"", None),
+            (b"\"\\ud83d\"", Some("half a surrogate pair")),
+            (b"\"\\ude42\\ud83d\"", Some("half a surrogate pair")),
+            (b"{\"\\ud83d\":1}", Some("half a surrogate pair")),
+            (b"\"\\u0000\"", None),
+        ] {
+            assert_eq!(
+                scan_text(text).1.err().map(|fault| fault.what),
+                fault,
+                "{}",
+                String::from_utf8_lossy(text)
+            );
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use rustc_hash::FxHashSet;
 use serde_json::Value as Tree;
 
-use super::shape::Wire;
+use super::shape::{Structured, Wire};
 
 /// What a value's schema says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub struct ColumnSchema {
     pub nullable: bool,
     /// The logical type's name; empty without one.
     pub semantic: String,
+    /// Whether a null may stand as the column's default: the converter does that unless it is told otherwise.
+    pub null_may_be_default: bool,
 }
 
 /// Reads the text of a value's schema.
@@ -71,10 +73,12 @@ fn column(schema: &Tree) -> Result<ColumnSchema, String> {
     let Some(name) = schema.get("field").and_then(Tree::as_str) else {
         return Err("the schema has a column without a name".into());
     };
+    let nullable = schema.get("optional").and_then(Tree::as_bool).unwrap_or(false);
     Ok(ColumnSchema {
         name: name.to_owned(),
         wire: wire(schema).map_err(|what| format!("the schema of column `{name}` {what}"))?,
-        nullable: schema.get("optional").and_then(Tree::as_bool).unwrap_or(false),
+        nullable,
+        null_may_be_default: nullable && schema.get("default").is_some_and(|default| !default.is_null()),
         semantic: text_of(schema, "name").to_owned(),
     })
 }
@@ -134,6 +138,18 @@ fn logical(name: &str, base: &str, schema: &Tree) -> Result<Option<Wire>, String
         ("io.debezium.time.MicroTimestamp", "int64") => Wire::TimestampMicros,
         ("io.debezium.time.NanoTimestamp", "int64") => Wire::TimestampNanos,
         ("io.debezium.time.ZonedTimestamp" | "io.debezium.time.IsoTimestamp", "string") => Wire::TimestampIso,
+        (_, "struct") => {
+            let structured = match name.strip_prefix("io.debezium.time.Structured") {
+                Some("Date") => Structured::Date,
+                Some("Time") => Structured::Time,
+                Some("Timestamp") => Structured::Timestamp,
+                Some("ZonedTime") => Structured::ZonedTime,
+                Some("ZonedTimestamp") => Structured::ZonedTimestamp,
+                Some("Duration") => Structured::Duration,
+                _ => return Ok(None),
+            };
+            Wire::Structured(structured)
+        }
         _ => return Ok(None),
     }))
 }
@@ -175,6 +191,16 @@ mod tests {
             ("io.debezium.time.NanoTimestamp", "int64", Wire::TimestampNanos),
             ("io.debezium.time.ZonedTimestamp", "string", Wire::TimestampIso),
             ("io.debezium.time.IsoTimestamp", "string", Wire::TimestampIso),
+            ("io.debezium.time.StructuredDate", "struct", Wire::Structured(Structured::Date)),
+            ("io.debezium.time.StructuredTime", "struct", Wire::Structured(Structured::Time)),
+            ("io.debezium.time.StructuredTimestamp", "struct", Wire::Structured(Structured::Timestamp)),
+            ("io.debezium.time.StructuredZonedTime", "struct", Wire::Structured(Structured::ZonedTime)),
+            (
+                "io.debezium.time.StructuredZonedTimestamp",
+                "struct",
+                Wire::Structured(Structured::ZonedTimestamp),
+            ),
+            ("io.debezium.time.StructuredDuration", "struct", Wire::Structured(Structured::Duration)),
         ] {
             assert_eq!(wire_of(&format!(r#"{{"type":"{base}","name":"{name}"}}"#)), Ok(expected), "{name}");
         }
@@ -194,7 +220,10 @@ mod tests {
             ("io.debezium.time.IsoTime", "string", Wire::Text),
             ("io.debezium.time.MicroDuration", "int64", Wire::Int(64)),
             ("io.debezium.time.NanoDuration", "double", Wire::Float64),
+            ("io.debezium.time.MicroDuration", "float64", Wire::Float64),
             ("io.debezium.data.geometry.Point", "struct", Wire::Json),
+            ("io.debezium.data.geometry.Geometry", "struct", Wire::Json),
+            ("io.debezium.time.StructuredDate", "string", Wire::Text),
             ("io.debezium.data.SparseDoubleVector", "struct", Wire::Json),
             ("io.debezium.time.Date", "string", Wire::Text),
             ("com.example.Unheard", "float", Wire::Float32),
@@ -221,6 +250,8 @@ mod tests {
         assert_eq!(wire_of(&pairs), Ok(Wire::Json));
         let vector = r#"{"type":"array","name":"io.debezium.data.FloatVector","items":{"type":"float"}}"#;
         assert_eq!(wire_of(vector), Ok(Wire::Array(Box::new(Wire::Float32))));
+        let vector = r#"{"type":"array","name":"io.debezium.data.DoubleVector","items":{"type":"double"}}"#;
+        assert_eq!(wire_of(vector), Ok(Wire::Array(Box::new(Wire::Float64))));
     }
 
     #[test]

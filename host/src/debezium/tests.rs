@@ -7,6 +7,8 @@ use super::shape::{Guess, Wire};
 use super::value::Value;
 use super::*;
 
+mod types;
+
 const FILES: [&str; 5] = [
     "simple.ndjson",
     "types_noschema.ndjson",
@@ -675,8 +677,21 @@ fn any_record() -> impl Strategy<Value = (Option<String>, Option<String>)> {
         }),
     ];
     let key = prop_oneof![Just(None), "\\{\"[ab]\":1\\}".prop_map(Some)];
-    let made = (key, row.clone(), row, "[cudrtmx]")
-        .prop_map(|(key, before, after, op)| (key, Some(event(&op, &before, &after))));
+    let form = prop::sample::select(vec!["envelope", "flattened", "cloud", "document"]);
+    let made = (key, row.clone(), row, "[cudrtmx]", form).prop_map(|(key, before, after, op, form)| {
+        let value = match form {
+            "flattened" => after.replacen('{', &format!("{{\"__op\":\"{op}\","), 1).replace(",}", "}"),
+            "cloud" => format!(
+                r#"{{"specversion":"1.0","type":"x.DataChangeEvent","iodebeziumop":"{op}","data":{{"before":{before},"after":{after}}}}}"#
+            ),
+            "document" => {
+                let document = serde_json::Value::from(after.replacen("\"a\"", "\"_id\"", 1)).to_string();
+                event(&op, "null", &document).replace("postgresql", "mongodb")
+            }
+            _ => event(&op, &before, &after),
+        };
+        (key, Some(value))
+    });
     prop_oneof![
         1 => (prop::sample::select(captured), edits).prop_map(|((key, value), edits)| {
             let value = value.map(|value| {
@@ -696,9 +711,10 @@ fn any_record() -> impl Strategy<Value = (Option<String>, Option<String>)> {
 proptest! {
     #[test]
     fn every_record_ends_in_exactly_one_place_and_every_cell_can_be_read(
-        records in prop::collection::vec(any_record(), 1..20)
+        records in prop::collection::vec(any_record(), 1..20), delete in any::<bool>()
     ) {
-        let mut run = Run { decoder: Decoder::new(), batches: Vec::new() };
+        let tombstones = if delete { Tombstones::Delete } else { Tombstones::Ignore };
+        let mut run = Run::with(Options { tombstones, ..Options::default() });
         run.decode(batch("shop.public.t", &records));
         let (batch, decoded) = &run.batches[0];
         let mut seen: Vec<_> = decoded.changes.iter().map(|change| change.record).collect();

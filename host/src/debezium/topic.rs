@@ -9,6 +9,8 @@ use crate::batch::Span;
 
 use super::envelope::{Layout, Source, View};
 use super::flat;
+use super::placeholder::Lengths;
+use super::report;
 use super::scan::{Json, KeysId, Member, unescape};
 use super::schema::{self, ValueSchema};
 use super::shape::{Field, Guess, Shape, Shapes, TableName, Wire};
@@ -28,6 +30,8 @@ pub struct Topic {
     pub key_wrapped: Option<bool>,
     /// The same of what CloudEvents carry.
     pub data_wrapped: Option<bool>,
+    /// Whether it was said that nulls may have become defaults.
+    pub said_defaults: bool,
     /// Whether it was said that flattened rows do not tell their operation.
     pub said_op_is_lost: bool,
     /// Schemas of values, the last used first.
@@ -63,6 +67,8 @@ struct KnownTable {
     name: TableName,
     /// The last used first.
     shapes: Vec<KnownShape>,
+    /// The guesses that were said of its columns.
+    said: Vec<String>,
 }
 
 /// A shape, and how the records look that have it.
@@ -139,6 +145,9 @@ impl Topic {
         let serial = self.schemas_made;
         self.schemas_made += 1;
         self.schemas.truncate(REMEMBERED - 1);
+        if let (Ok(schema), false) = (&parsed, self.said_defaults) {
+            self.said_defaults = report::defaults(schema);
+        }
         self.schemas.insert(0, KnownSchema { text: text.into(), serial, parsed });
     }
 
@@ -185,13 +194,17 @@ impl Topic {
             return Ok(shaped);
         }
         let fields = match &schema {
-            Some((_, schema)) => typed_fields(rows, schema)?,
+            Some((_, schema)) => table.typed_fields(rows, schema)?,
             None => match table.known_superset(rows, cells) {
                 Some(shaped) => return Ok(shaped),
                 None => table.guessed_fields(rows),
             },
         };
+        let known = shapes.len();
         let shape = shapes.intern(topic, &table.name, typed, fields)?;
+        if shapes.len() > known && !typed {
+            report::guesses(rows, &shape, &mut table.said);
+        }
         let before = rows.before.map(|row| fill_by_name(rows.view, row, &shape, cells)).transpose()?;
         let after = rows.after.map(|row| fill_by_name(rows.view, row, &shape, cells)).transpose()?;
         let id = shape.id;
@@ -213,13 +226,7 @@ impl Topic {
             None => self.table(rows.view, &rows.source)?,
         };
         let row = rows.before.ok_or("a key without a row")?;
-        let has_all = |shape: &Shape| {
-            let mut members = rows.view.scanner.members_of(row).enumerate();
-            members.all(|(at, (_, member))| {
-                position(&shape.fields, at, &member_name(rows.view, member)).is_some()
-            })
-        };
-        let shape = match table.shapes.iter().find(|known| has_all(&known.shape)) {
+        let shape = match table.shapes.iter().find(|known| fits_by_name(rows.view, row, &known.shape)) {
             Some(known) => Arc::clone(&known.shape),
             None => shapes.intern(topic, &table.name, false, table.guessed_fields(rows))?,
         };
@@ -244,7 +251,10 @@ impl Topic {
                 let name =
                     TableName { connector: connector?, database: database?, schema: schema?, table: table? };
                 self.tables.truncate(REMEMBERED - 1);
-                self.tables.insert(0, KnownTable { raw: raw.map(Into::into), name, shapes: Vec::new() });
+                self.tables.insert(
+                    0,
+                    KnownTable { raw: raw.map(Into::into), name, shapes: Vec::new(), said: Vec::new() },
+                );
             }
         }
         self.tables.first_mut().ok_or_else(|| "no table is remembered".into())
@@ -321,7 +331,40 @@ impl KnownTable {
                 }
             }
         }
+        fields.iter_mut().for_each(|field| self.apply_hint(rows, field));
         fields
+    }
+
+    /// Sets how a field's values are written, where a hint says so.
+    fn apply_hint(&self, rows: &Rows<'_>, field: &mut Field) {
+        let hints = &rows.view.options.hints;
+        if let Some(wire) = hints.find(&self.name.schema, &self.name.table, &field.name) {
+            field.wire = wire.clone();
+            field.semantic = wire.semantic().to_owned();
+        }
+    }
+
+    fn typed_fields(&self, rows: &Rows<'_>, schema: &ValueSchema) -> Result<Vec<Field>, String> {
+        let key = key_names(rows);
+        let prefix = rows.view.options.flattened_prefix.as_str();
+        let columns = if rows.flattened { schema.own.as_ref() } else { schema.columns.as_ref() };
+        let is_column =
+            |column: &&schema::ColumnSchema| !rows.flattened || flat::added(&column.name, prefix).is_none();
+        let field = |column: &schema::ColumnSchema| {
+            let mut field = Field {
+                name: column.name.clone(),
+                wire: column.wire.clone(),
+                nullable: column.nullable,
+                key: key.contains(&column.name),
+                semantic: column.semantic.clone(),
+            };
+            // A schema that says what a column is knows better than any hint.
+            if field.semantic.is_empty() {
+                self.apply_hint(rows, &mut field);
+            }
+            field
+        };
+        Ok(columns.map_err(String::clone)?.iter().filter(is_column).map(field).collect())
     }
 
     fn remember(&mut self, rows: &Rows<'_>, shape: Arc<Shape>, schema: Option<u32>) {
@@ -395,13 +438,14 @@ impl KnownShape {
 
     /// `same`: the row is known to have these names.
     fn fill_in_order(&self, view: View<'_>, row: u32, same: bool, cells: &mut Vec<Span>) -> bool {
+        let lengths = view.options.placeholder.lengths();
         let mut members = view.scanner.members_of(row);
         for (name, field) in self.names.iter().zip(&self.shape.fields) {
             match members.next() {
                 Some((_, member))
                     if (same || member.key.of(view.arena) == &**name) && fits(view, member, &field.wire) =>
                 {
-                    cells.push(cell(view, member));
+                    cells.push(cell(view, lengths, member));
                 }
                 _ => return false,
             }
@@ -439,12 +483,13 @@ fn guess(view: View<'_>, member: &Member) -> Guess {
     Guess::from(member.json)
 }
 
-/// The cell of a value; none for one that the source did not send.
+/// The cell of a value; none for one that the source did not send. `lengths` are those of the placeholder.
 #[inline(always)]
-fn cell(view: View<'_>, member: &Member) -> Span {
-    let (placeholder, value) = (&view.options.placeholder, member.value);
-    let may_be = placeholder.may_be(value.end - value.start);
-    if may_be && placeholder.is(value.of(view.arena)) { Span::default() } else { value }
+fn cell(view: View<'_>, lengths: Lengths, member: &Member) -> Span {
+    let value = member.value;
+    let absent =
+        lengths.may_have(value.end - value.start) && view.options.placeholder.is(value.of(view.arena));
+    if absent { Span::default() } else { value }
 }
 
 #[inline(always)]
@@ -470,28 +515,12 @@ fn fits_by_name(view: View<'_>, row: u32, shape: &Shape) -> bool {
 fn fill_by_name(view: View<'_>, row: u32, shape: &Shape, cells: &mut Vec<Span>) -> Result<u32, String> {
     let start = cells.len();
     cells.resize(start + shape.fields.len(), Span::default());
+    let lengths = view.options.placeholder.lengths();
     for (at, (_, member)) in view.scanner.members_of(row).enumerate() {
         let name = member_name(view, member);
         let place = position(&shape.fields, at, &name).and_then(|index| cells.get_mut(start + index));
         *place.ok_or_else(|| format!("a row has the column `{name}`, which its schema lacks"))? =
-            cell(view, member);
+            cell(view, lengths, member);
     }
     Ok(start as u32)
-}
-
-fn typed_fields(rows: &Rows<'_>, schema: &ValueSchema) -> Result<Vec<Field>, String> {
-    let key = key_names(rows);
-    let prefix = rows.view.options.flattened_prefix.as_str();
-    let columns = if rows.flattened { schema.own.as_ref() } else { schema.columns.as_ref() };
-    let field = |column: &schema::ColumnSchema| Field {
-        name: column.name.clone(),
-        wire: column.wire.clone(),
-        nullable: column.nullable,
-        key: key.contains(&column.name),
-        semantic: column.semantic.clone(),
-    };
-    let columns = columns.map_err(String::clone)?.iter();
-    let is_column =
-        |column: &&schema::ColumnSchema| !rows.flattened || flat::added(&column.name, prefix).is_none();
-    Ok(columns.filter(is_column).map(field).collect())
 }

@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 
 use super::shape::{Guess, Wire};
 use super::text::all_digits;
 use super::walk::{inside, member};
-use super::{civil, decimal, scan};
+use super::{civil, decimal, scan, structured};
 
 /// PostgreSQL's `infinity` and `-infinity` of timestamps, in microseconds, as Debezium writes them.
 const INFINITE_MICROS: [i64; 2] = [9_223_372_036_825_200_000, -9_223_372_036_832_400_000];
@@ -20,6 +21,11 @@ const INFINITE_NANOS: [i64; 2] = [i64::MAX, i64::MIN];
 const INFINITE_DAYS: [i64; 2] = [-2_147_472_692, -2_147_472_691];
 /// PostgreSQL's date `infinity` in a snapshot.
 const INFINITE_DAYS_OF_SNAPSHOT: i64 = -622_191_234;
+/// With or without the padding at its end.
+const URL_SAFE: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 /// A double is written with at most so many digits; a number with more is something else.
 const DIGITS_OF_A_DOUBLE: usize = 17;
 
@@ -36,7 +42,7 @@ pub enum Value<'a> {
     Int(i64),
     /// A float; NaN and the infinities are values of it.
     Float(f64),
-    /// A decimal number as plain text: `-?digits(.digits)?`.
+    /// A decimal number as plain text: `-?digits(.digits)?`; or `NaN`, `Infinity`, `-Infinity`.
     Decimal(Cow<'a, str>),
     /// Text, unescaped.
     Text(Cow<'a, str>),
@@ -79,12 +85,19 @@ pub fn decode<'a>(wire: &'a Wire, json: &'a str) -> Result<Value<'a>, String> {
         Wire::Bool | Wire::Guess(Guess::Bool) => boolean(json),
         Wire::Int(bits) => int(json, *bits).map(Value::Int),
         Wire::Guess(Guess::Int) => int(json, 64).map(Value::Int),
+        Wire::UInt64 => int(json, 64).map(|number| owned_decimal(number.cast_unsigned().to_string())),
         Wire::Float32 => float32(json),
         Wire::Float64 => float64(json),
         Wire::Guess(Guess::Float) => guessed_float(json),
         Wire::Guess(Guess::BigInt) => number(json).and_then(decimal::from_number).map(owned_decimal),
         Wire::Text | Wire::Uuid | Wire::Guess(Guess::Text) => text(json).map(Value::Text),
+        // Only a hint says that text is JSON where a whole value may stand.
+        Wire::JsonText if json.starts_with(['{', '[']) => Ok(Value::Json(Cow::Borrowed(json))),
         Wire::JsonText => text(json).map(Value::Json),
+        Wire::BytesUrl => base64_url(json).map(|bytes| Value::Bytes(Cow::Owned(bytes))),
+        Wire::BytesHex => hex(json).map(|bytes| Value::Bytes(Cow::Owned(bytes))),
+        Wire::DecimalText(_) => text_decimal(json),
+        Wire::Structured(structured) => structured::decode(*structured, json),
         Wire::Bytes | Wire::Bits(_) => bytes(json).map(|bytes| Value::Bytes(Cow::Owned(bytes))),
         Wire::Decimal { scale, .. } => scaled_decimal(json, *scale),
         Wire::VariableDecimal => variable_decimal(json),
@@ -218,10 +231,18 @@ fn float32(json: &str) -> Result<Value<'_>, String> {
 
 /// A number with more digits than any double is written with is an exact decimal, and stays one.
 fn guessed_float(json: &str) -> Result<Value<'_>, String> {
-    if json.len() > DIGITS_OF_A_DOUBLE && decimal::significant_digits(number(json)?) > DIGITS_OF_A_DOUBLE {
+    if json.len() > DIGITS_OF_A_DOUBLE && decimal::significant_digits(number(json)?) > most_digits(json) {
         return decimal::from_number(json).map(owned_decimal);
     }
     float64(json)
+}
+
+/// Java before 19 writes large doubles with one digit more than needed, such as `2.00317738139160352E17`. A decimal
+/// has no exponent without a sign.
+fn most_digits(json: &str) -> usize {
+    let exponent = json.split_once('E').map(|(_, exponent)| exponent);
+    let is_java = exponent.is_some_and(|exponent| exponent.starts_with(|c: char| c.is_ascii_digit()));
+    DIGITS_OF_A_DOUBLE + usize::from(is_java)
 }
 
 fn owned_decimal<'a>(text: String) -> Value<'a> {
@@ -231,6 +252,51 @@ fn owned_decimal<'a>(text: String) -> Value<'a> {
 fn bytes(json: &str) -> Result<Vec<u8>, String> {
     let encoded = text(json)?;
     STANDARD.decode(encoded.as_bytes()).map_err(|_| unexpected("bytes in base64", json))
+}
+
+fn base64_url(json: &str) -> Result<Vec<u8>, String> {
+    let encoded = text(json)?;
+    URL_SAFE.decode(encoded.as_bytes()).map_err(|_| unexpected("bytes in base64 for urls", json))
+}
+
+fn hex(json: &str) -> Result<Vec<u8>, String> {
+    let digits = text(json)?;
+    decimal::unhex(&digits).ok_or_else(|| unexpected("bytes in hex", json))
+}
+
+/// What Debezium writes for a decimal that is no number. None of it is base64.
+fn special_decimal(json: &str) -> Option<&'static str> {
+    match json {
+        "\"NAN\"" => Some("NaN"),
+        "\"POSITIVE_INFINITY\"" => Some("Infinity"),
+        "\"NEGATIVE_INFINITY\"" => Some("-Infinity"),
+        _ => None,
+    }
+}
+
+/// A decimal as text, as a number, or as an object of scale and value.
+fn text_decimal(json: &str) -> Result<Value<'_>, String> {
+    let special = special_decimal(json).or(match json {
+        "\"NaN\"" => Some("NaN"),
+        "\"Infinity\"" => Some("Infinity"),
+        "\"-Infinity\"" => Some("-Infinity"),
+        _ => None,
+    });
+    if let Some(special) = special {
+        return Ok(Value::Decimal(Cow::Borrowed(special)));
+    }
+    match json.as_bytes().first() {
+        Some(b'{') => variable_decimal(json),
+        Some(b'"') => {
+            let text = text(json)?;
+            let text = text.strip_prefix('+').unwrap_or(&text);
+            match decimal::is_number(text) {
+                true => decimal::from_number(text).map(owned_decimal),
+                false => Err(unexpected("a decimal number", json)),
+            }
+        }
+        _ => scaled_decimal(json, 0),
+    }
 }
 
 fn unscaled(json: &str, scale: i32) -> Result<String, String> {
@@ -246,9 +312,14 @@ fn unscaled(json: &str, scale: i32) -> Result<String, String> {
 }
 
 fn scaled_decimal(json: &str, scale: i32) -> Result<Value<'_>, String> {
-    let text =
-        if json.starts_with('"') { unscaled(json, scale)? } else { decimal::from_number(number(json)?)? };
-    Ok(owned_decimal(text))
+    if !json.starts_with('"') {
+        return decimal::from_number(number(json)?).map(owned_decimal);
+    }
+    match (unscaled(json, scale), special_decimal(json)) {
+        (Ok(text), _) => Ok(owned_decimal(text)),
+        (Err(_), Some(special)) => Ok(Value::Decimal(Cow::Borrowed(special))),
+        (Err(what), None) => Err(what),
+    }
 }
 
 fn variable_decimal(json: &str) -> Result<Value<'_>, String> {
@@ -375,6 +446,9 @@ mod tests {
         let wire = Wire::Guess(Guess::Float);
         assert_eq!(ok(&wire, "12345.6789"), Value::Float(12345.6789));
         assert_eq!(ok(&wire, "1.2345678901234568e+39"), Value::Float(1.2345678901234568e39));
+        assert_eq!(ok(&wire, "1.17749738139160352E17"), Value::Float(117_749_738_139_160_350.0));
+        assert_eq!(ok(&wire, "1.17749738139160352E+17"), decimal("117749738139160352"));
+        assert_eq!(ok(&wire, "1.177497381391603521E17"), decimal("117749738139160352.1"));
         assert_eq!(ok(&wire, "1234567890.1234567890"), decimal("1234567890.1234567890"));
         assert_eq!(ok(&Wire::Guess(Guess::BigInt), "18446744073709551615"), decimal("18446744073709551615"));
     }
@@ -401,6 +475,55 @@ mod tests {
             [r#"{"value":"AA=="}"#, r#"{"scale":"x","value":"AA=="}"#, "[]", r#"{"scale":1,"value":null}"#]
         {
             assert!(decode(&Wire::VariableDecimal, json).is_err(), "{json}");
+        }
+    }
+
+    #[test]
+    fn decimals_that_are_no_numbers_are_told_from_base64() {
+        let scaled = Wire::Decimal { scale: 2, precision: None };
+        let number = |text| Wire::DecimalText(text);
+        for (json, expected) in [
+            ("\"NAN\"", "NaN"),
+            ("\"POSITIVE_INFINITY\"", "Infinity"),
+            ("\"NEGATIVE_INFINITY\"", "-Infinity"),
+        ] {
+            assert_eq!(ok(&scaled, json), decimal(expected));
+            assert_eq!(ok(&number(None), json), decimal(expected));
+        }
+        // Eight characters of base64 are a number.
+        assert_eq!(ok(&scaled, "\"Infinity\""), decimal("378982984692.34"));
+        assert_eq!(ok(&number(Some((4, 2))), "\"Infinity\""), decimal("Infinity"));
+    }
+
+    #[test]
+    fn hinted_values_are_read_as_the_hint_says() {
+        for (wire, json, expected) in [
+            (Wire::UInt64, "-1", decimal("18446744073709551615")),
+            (Wire::UInt64, "7", decimal("7")),
+            (Wire::DecimalText(None), "\"-12.50\"", decimal("-12.50")),
+            (Wire::DecimalText(None), "\"1e3\"", decimal("1000")),
+            (Wire::DecimalText(Some((4, 2))), "12.5", decimal("12.5")),
+            (Wire::DecimalText(None), r#"{"scale":5,"value":"BMsv"}"#, decimal("3.14159")),
+            (Wire::BytesHex, "\"DeadBeef\"", Value::Bytes(vec![0xde, 0xad, 0xbe, 0xef].into())),
+            (Wire::BytesUrl, "\"_-8=\"", Value::Bytes(vec![0xff, 0xef].into())),
+            (Wire::BytesUrl, "\"_-8\"", Value::Bytes(vec![0xff, 0xef].into())),
+            (Wire::JsonText, "[1]", Value::Json("[1]".into())),
+        ] {
+            assert_eq!(ok(&wire, json), expected, "{wire:?} {json}");
+        }
+        for (wire, json) in [
+            (Wire::DecimalText(None), "\"x\""),
+            (Wire::DecimalText(None), "\"\""),
+            (Wire::DecimalText(None), "\"1.\""),
+            (Wire::DecimalText(None), "true"),
+            (Wire::BytesHex, "\"abc\""),
+            (Wire::BytesHex, "\"zz\""),
+            (Wire::BytesHex, "1"),
+            (Wire::BytesUrl, "\"+/8=\""),
+            (Wire::UInt64, "1.5"),
+            (Wire::JsonText, "1"),
+        ] {
+            assert!(decode(&wire, json).is_err(), "{wire:?} {json}");
         }
     }
 
@@ -496,6 +619,12 @@ mod tests {
             Wire::TimestampNanos,
             Wire::TimestampIso,
             Wire::Uuid,
+            Wire::UInt64,
+            Wire::BytesHex,
+            Wire::BytesUrl,
+            Wire::DecimalText(None),
+            Wire::Structured(structured::Structured::ZonedTimestamp),
+            Wire::Structured(structured::Structured::Duration),
             Wire::JsonText,
             Wire::Array(Box::new(Wire::Text)),
             Wire::Map(Box::new(Wire::Text)),

@@ -56,8 +56,7 @@ fn present<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<Option<&'de 
 /// Standard input where `path` is none.
 pub fn run(
     path: Option<&Path>,
-    limits: &BatchLimits,
-    headers: &HeaderNames,
+    (limits, headers): (&BatchLimits, &HeaderNames),
     batches: SyncSender<SourceBatch>,
     bounds: &Bounds,
     shutdown: &Shutdown,
@@ -238,7 +237,7 @@ mod tests {
         let mut names = HeaderNames::default();
         names.add(["__op", "id"]);
         let (bounds, shutdown) = (Bounds::default(), Shutdown::default());
-        run(Some(file.path()), &limits, &names, sender, &bounds, &shutdown, || false, || ()).unwrap();
+        run(Some(file.path()), (&limits, &names), sender, &bounds, &shutdown, || false, || ()).unwrap();
         receiver.iter().map(|batch| batch.batch).collect()
     }
 

@@ -1,9 +1,10 @@
 //! The servers, by `tests/stack/stack`.
 
 use std::collections::HashMap;
+use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -34,6 +35,13 @@ impl Stack {
         Stack::shared()
     }
 
+    /// The same servers with MariaDB, and Connect with Debezium.
+    pub fn with_mariadb() -> &'static Stack {
+        static STARTED: OnceLock<()> = OnceLock::new();
+        STARTED.get_or_init(|| _ = Stack::shared().run(&["up", "mariadb", "connect"]));
+        Stack::shared()
+    }
+
     /// Servers for one test. They are stopped when it ends.
     pub fn start(components: &[&str]) -> Stack {
         Stack::start_with(components, &[])
@@ -60,6 +68,11 @@ impl Stack {
         command.args(arguments).env("STACK_DIR", &self.dir).env("PORT_BASE", self.port_base.to_string());
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
+    }
+
+    /// The variables that name this stack, for programs that work on it themselves.
+    pub fn place(&self) -> [(&'static str, String); 2] {
+        [("STACK_DIR", self.dir.display().to_string()), ("PORT_BASE", self.port_base.to_string())]
     }
 
     /// Runs a command of the stack, and returns what it prints.
@@ -124,6 +137,23 @@ impl Stack {
     /// Runs statements in PostgreSQL and returns the lines they print, columns separated by `|`.
     pub fn sql(&self, statements: &str) -> Vec<String> {
         self.run(&["sql", "-c", statements]).lines().map(str::to_owned).collect()
+    }
+
+    /// Runs statements in a database of MariaDB and returns the lines they print, columns separated by tabs.
+    pub fn mariadb(&self, database: &str, statements: &str) -> Vec<String> {
+        let mut child = self
+            .command(&["mariadb", "-D", database])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("bash runs");
+        // By its input, for an argument has a limit; statements that print much are short.
+        let mut input = child.stdin.take().expect("it is piped");
+        input.write_all(statements.as_bytes()).expect("the client reads");
+        drop(input);
+        let output = child.wait_with_output().expect("bash ends");
+        assert!(output.status.success(), "MariaDB: {}: {statements:.1000}", output.status);
+        String::from_utf8(output.stdout).expect("UTF-8").lines().map(str::to_owned).collect()
     }
 
     /// Arms a fault in the proxy; it fires for statements in which `matching` is found.

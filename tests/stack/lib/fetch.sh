@@ -52,7 +52,7 @@ fetch_engine() {
   say fetch "ClickHouse engine: $(du -sm "$ENGINE" | cut -f1) MB, in $(since_ms "$t0") ms"
 }
 
-# fetch [registry]: does nothing for what is there. One run at a time for all clones.
+# fetch [registry | mariadb]...: does nothing for what is there. One run at a time for all clones.
 fetch() {
   mkdir -p "$CACHE/stack"
   exec 8>"$CACHE/stack/lock"
@@ -60,6 +60,13 @@ fetch() {
   fetch_jars kafka -P kafka $dependency_plugin:copy-dependencies -DincludeScope=runtime
   fetch_jars plugins/debezium-postgres -P debezium-postgres $dependency_plugin:copy-dependencies -DincludeScope=runtime
   fetch_engine
-  case ${1:-} in registry) fetch_registry ;; esac
+  local more
+  for more in "$@"; do
+    case $more in
+      registry) fetch_registry ;;
+      mariadb) fetch_jars plugins/debezium-mariadb -P debezium-mariadb $dependency_plugin:copy-dependencies -DincludeScope=runtime ;;
+      *) die "nothing is fetched for '$more'" ;;
+    esac
+  done
   exec 8>&-
 }

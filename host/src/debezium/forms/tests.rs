@@ -5,7 +5,8 @@ use crate::debezium::NotChanges;
 use crate::debezium::Op;
 use crate::debezium::fixture::{Run, batch};
 use crate::debezium::options::{Options, Tombstones};
-use crate::debezium::value::Value;
+use crate::debezium::shape::Wire;
+use crate::debezium::value::{Value, decode};
 
 fn int<'a>(value: i64) -> Value<'a> {
     Value::Int(value)
@@ -69,6 +70,19 @@ fn rows_of_a_users_table_that_look_like_the_connectors_records_are_rows() {
         assert_eq!((run.reasons().len(), run.changes().len()), (0, 1), "{row}");
         assert_eq!(run.changes()[0].change.op, Op::Read);
     }
+}
+
+#[test]
+fn a_first_row_with_the_columns_schema_and_payload_is_no_wrapper_unless_there_is_a_schema() {
+    let row = r#"{"schema":{"version":1},"payload":{"a":1}}"#;
+    let run = Run::of_values(&[row, r#"{"schema":null,"payload":{"a":1}}"#]);
+    assert_eq!(
+        run.changes().iter().map(|change| change.columns()).collect::<Vec<_>>(),
+        [["schema", "payload"]; 2]
+    );
+    let run =
+        Run::of_values(&[r#"{"schema":null,"payload":{"a":1}}"#, r#"{"schema":null,"payload":{"a":2}}"#]);
+    assert_eq!(run.changes().iter().map(|change| change.columns()).collect::<Vec<_>>(), [["a"]; 2]);
 }
 
 #[test]
@@ -287,6 +301,22 @@ fn a_cloudevent_is_mapped_to_an_envelope() {
 }
 
 #[test]
+fn a_cloudevent_may_carry_a_whole_envelope_and_stand_in_a_wrapper() {
+    let envelope = r#"{"before":null,"after":{"pk":1},"op":"u","ts_ms":7,"source":{"connector":"mysql","table":"b","pos":3}}"#;
+    let bare = r#"{"specversion":"1.0","type":"io.debezium.connector.mysql.DataChangeEvent","data":DATA}"#;
+    let whole = bare.replace("DATA", envelope);
+    let wrapped = format!(r#"{{"schema":{{"type":"struct","fields":[]}},"payload":{whole}}}"#);
+    for value in [whole, wrapped] {
+        let run = Run::of_values(&[&value]);
+        assert_eq!(run.reasons(), [""; 0]);
+        let change = run.changes()[0];
+        assert_eq!((change.change.op, change.change.captured_at_us), (Op::Update, Some(7_000)));
+        assert_eq!((change.names()[3], change.detail("pos").as_deref()), ("b", Some("3")));
+        assert_eq!(change.after("pk"), int(1));
+    }
+}
+
+#[test]
 fn a_cloudevent_that_cannot_be_read_says_why() {
     let with = |data: &str| CLOUD_EVENT.replace("DATA", data);
     let other = with("{}").replace("DataChangeEvent", "SchemaChangeEvent");
@@ -392,8 +422,10 @@ fn what_is_no_document_is_refused() {
     }
 }
 
-/// The `source` block that the documentation of a connector shows, and what is expected of it.
-const SOURCES: [(&str, [&str; 4], &[(&str, Option<&str>)]); 6] = [
+/// The `source` block that the documentation of a connector shows, its names, and some of its details.
+type Documented = (&'static str, [&'static str; 4], &'static [(&'static str, Option<&'static str>)]);
+
+const SOURCES: [Documented; 6] = [
     (
         r#"{"version":"3.6.3.Final","connector":"mysql","name":"mysql-server-1","ts_ms":"1580390884335","snapshot":false,
         "db":"inventory","table":"customers","server_id":"223344","gtid":"3e11fa47-71ca-11e1-9e33-c80aa9429562:23",
@@ -499,4 +531,79 @@ fn a_placeholder_of_the_connectors_own_is_known_and_the_default_is_a_value_then(
         run.batches[0].0.records[1].value.map(|span| span.of(&run.batches[0].0.arena)),
         Some(values[1].as_bytes())
     );
+}
+
+fn hinted(hints: &[(&str, &str)], values: &[&str]) -> Run {
+    let mut options = Options::default();
+    for (name, ty) in hints {
+        options.hints.add(name, ty).unwrap();
+    }
+    let mut run = Run::with(options);
+    run.decode(batch("t", &values.iter().map(|value| (None::<&str>, Some(*value))).collect::<Vec<_>>()));
+    run
+}
+
+#[test]
+fn a_hint_says_what_a_schema_would() {
+    let event = |after: &str| {
+        format!(
+            r#"{{"op":"u","after":{after},"source":{{"connector":"postgresql","schema":"s","table":"t"}}}}"#
+        )
+    };
+    let values = [
+        event(
+            r#"{"id":1,"at":null,"price":"MDk=","day":19782,"raw":"dead","big":-1,"flags":"qg==","list":["MDk="]}"#,
+        ),
+        event(
+            r#"{"id":2,"at":1000001,"price":"__debezium_unavailable_value","day":-2147472692,"raw":null,"big":1,"flags":"","list":null}"#,
+        ),
+        event(r#"{"id":3,"at":"soon","price":12.5,"day":1.5,"raw":"0","big":2.5,"flags":7,"list":{}}"#),
+    ];
+    let hints = [
+        ("*.at", "timestamp(micros)"),
+        ("price", "decimal(10,2) base64"),
+        ("day", "date"),
+        ("raw", "bytes hex"),
+        ("big", "uint64"),
+        ("flags", "bits(8)"),
+        ("s.t.list", "array(decimal(10,2) base64)"),
+        ("id", "int16"),
+    ];
+    let run = hinted(&hints, &values.each_ref().map(String::as_str));
+    let changes = run.changes();
+    // Whatever the values look like, the columns are what the hints say.
+    assert_eq!(changes.iter().map(|change| change.change.shape).collect::<Vec<_>>(), [0, 0, 0]);
+    let wire = Wire::Decimal { scale: 2, precision: Some(10) };
+    for (column, first, second) in [
+        ("id", int(1), int(2)),
+        ("at", Value::Null, Value::Timestamp { seconds: 1, nanos: 1_000 }),
+        ("price", Value::Decimal("123.45".into()), Value::Unavailable),
+        ("day", Value::Date(19_782), Value::Infinite { negative: false }),
+        ("raw", Value::Bytes(vec![0xde, 0xad].into()), Value::Null),
+        ("big", Value::Decimal("18446744073709551615".into()), Value::Decimal("1".into())),
+        ("flags", Value::Bytes(vec![0xaa].into()), Value::Bytes(vec![].into())),
+        ("list", Value::Array(r#"["MDk="]"#, &wire), Value::Null),
+    ] {
+        assert_eq!((changes[0].after(column), changes[1].after(column)), (first, second), "{column}");
+        let field = changes[2].shape().fields.iter().position(|field| field.name == column).unwrap();
+        let span = changes[2].decoded.cells[changes[2].change.after.unwrap() as usize + field];
+        let json = str::from_utf8(span.of(&changes[2].batch.arena)).unwrap();
+        let fits = ["id", "price"].contains(&column);
+        assert_eq!(decode(&changes[2].shape().fields[field].wire, json).is_ok(), fits, "{column}");
+    }
+    let semantic = |column: &str| {
+        changes[0].shape().fields.iter().find(|field| field.name == column).unwrap().semantic.as_str()
+    };
+    assert_eq!((semantic("at"), semantic("raw")), ("io.debezium.time.MicroTimestamp", ""));
+}
+
+#[test]
+fn a_hint_completes_a_schema_and_never_contradicts_it() {
+    let schema = r#"{"type":"struct","fields":[{"field":"after","type":"struct","fields":[
+        {"field":"raw","type":"string"},{"field":"at","type":"int64","name":"io.debezium.time.MicroTimestamp"}]}]}"#;
+    let payload = r#"{"op":"c","after":{"raw":"ff","at":1000000},"source":{"table":"t"}}"#;
+    let value = format!(r#"{{"schema":{schema},"payload":{payload}}}"#);
+    let run = hinted(&[("*", "bytes hex")], &[&value]);
+    assert_eq!(run.changes()[0].after("raw"), Value::Bytes(vec![0xff].into()));
+    assert_eq!(run.changes()[0].after("at"), Value::Timestamp { seconds: 1, nanos: 0 });
 }

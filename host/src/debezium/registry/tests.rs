@@ -9,7 +9,7 @@ use super::client::{Format, Reference, Registered, Trouble};
 use super::fixture::{Fake, framed, in_avro};
 use super::*;
 use crate::debezium::fixture::{Run, batch, lines};
-use crate::debezium::value::decode;
+use crate::debezium::value::{Value, decode};
 use crate::debezium::{Decoder, NotChanges};
 
 type Keyed = (Option<Vec<u8>>, Option<Vec<u8>>);
@@ -311,9 +311,9 @@ fn what_is_no_change_is_told_apart_in_avro_too() {
     let run = run(fake.decoder(), "shop.public.t", &records);
     let expected = NotChanges { tombstones: 3, heartbeats: 1, transactions: 1, ..NotChanges::default() };
     assert_eq!(run.batches[0].1.not_changes, expected);
-    assert_eq!(run.reasons(), ["not_debezium: the value is no object but a number"]);
-    // A flattened row is one in any format, with the types of its schema.
-    assert_eq!(format!("{:?}", run.changes()[0].after("id")), "Int(1)");
+    assert_eq!(run.changes().len(), 1, "a flattened row is a change");
+    let [number] = run.reasons()[..] else { panic!("{:?}", run.reasons()) };
+    assert!(number.contains("no object but a number"), "{number}");
 }
 
 #[test]
@@ -441,8 +441,8 @@ fn references_are_followed_in_the_order_in_which_they_need_each_other() {
     fake.schemas.insert(SchemaId::Number(1), vec![Ok(root)]);
     fake.referred.insert("B".into(), referring(&record("B", "n.C"), &["C"]));
     fake.referred.insert("C".into(), referring(&record("C", "int"), &[]));
-    let found = run(fake.decoder(), "t", &[(None, Some(framed(1, &[6])))]);
-    assert_eq!(format!("{:?}", found.changes()[0].after("f")), r#"Json("{\"f\":{\"f\":3}}")"#);
+    let row = run(fake.decoder(), "t", &[(None, Some(framed(1, &[6])))]);
+    assert_eq!(row.changes()[0].after("f"), Value::Json(r#"{"f":{"f":3}}"#.into()));
     fake.referred.remove("C");
     let reason = refused(&fake, framed(1, &[6]));
     assert!(reason.contains("it refers to `C`: no such version"), "{reason}");
