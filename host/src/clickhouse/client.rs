@@ -32,6 +32,8 @@ pub struct Client {
     password: HeaderValue,
     compression: Compression,
     profile: Profile,
+    /// Whether the server has the setting `deduplicate_insert`, which overrides `insert_deduplicate`.
+    deduplicate_insert: bool,
     runtime: Handle,
 }
 
@@ -56,6 +58,7 @@ impl Client {
             password,
             compression: settings.compression,
             profile: Profile::default(),
+            deduplicate_insert: false,
             runtime,
         };
         client.probe(&settings.database)?;
@@ -77,10 +80,14 @@ impl Client {
                 identifier(database)
             ));
         }
+        // Since 26.2, on by default: without it, `insert_deduplicate` = 0 does nothing there.
+        let sql = "SELECT count() FROM system.settings WHERE name = 'deduplicate_insert'";
+        let deduplicate_insert = asked(sql)? != "0";
         // Before mid-2026 the types end in 2299, and clamp what is later.
         if asked("SELECT toString(toDate32('9999-12-31'))")? != "9999-12-31" {
             self.profile = Profile::before_2026();
         }
+        self.deduplicate_insert = deduplicate_insert;
         tracing::debug!(version, database, "ClickHouse answers");
         Ok(())
     }
@@ -102,6 +109,10 @@ impl Client {
         let mut url = self.url.clone();
         let sql = insert.sql();
         url.query_pairs_mut().extend_pairs(insert.parameters());
+        if self.deduplicate_insert {
+            let word = if insert.token.is_some() { "enable" } else { "disable" };
+            url.query_pairs_mut().append_pair("deduplicate_insert", word);
+        }
         // A URL may have 64 KiB; a statement that is longer goes before the block.
         let body = if sql.len() <= MAX_URL_SQL_BYTES {
             url.query_pairs_mut().append_pair("query", &sql);

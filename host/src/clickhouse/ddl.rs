@@ -209,8 +209,8 @@ pub fn create_table(
     }
     let version = if key.is_empty() { &[][..] } else { &VERSION[..] };
     lines.extend(LINEAGE.iter().chain(version).map(|(name, ty)| format!("{} {ty}", identifier(name))));
-    let (engine, order) = if key.is_empty() {
-        ("MergeTree", "`_topic`, `_partition`, `_offset`, `_seq`".to_owned())
+    let (engine, order, window) = if key.is_empty() {
+        ("MergeTree", "`_topic`, `_partition`, `_offset`, `_seq`".to_owned(), true)
     } else {
         // So that the rows of a range can be found without reading the whole table.
         lines.push("INDEX `_position` (`_partition`, `_offset`) TYPE minmax GRANULARITY 1".to_owned());
@@ -219,9 +219,11 @@ pub fn create_table(
             true => "ReplacingMergeTree(`_version`, `_is_deleted`)",
             false => "ReplacingMergeTree(`_version`)",
         };
-        (engine, names.join(", "))
+        // No window: a killed server can remember a block whose rows it lost, and a row that comes twice does
+        // no harm here.
+        (engine, names.join(", "), false)
     };
-    Ok(statement(database, table, &lines, engine, &order))
+    Ok(statement(database, table, &lines, engine, &order, window))
 }
 
 /// The name of the view of a keyed table's rows that are there now.
@@ -315,13 +317,23 @@ pub fn create_dead_letters(database: &str, table: &str) -> Result<String, String
     let mut lines: Vec<String> =
         DEAD_LETTER_COLUMNS.iter().map(|(name, ty)| format!("{} {ty}", identifier(name))).collect();
     lines.push(INSERTED_AT.to_owned());
-    Ok(statement(database, table, &lines, "MergeTree", "`pipeline`, `topic`, `partition`, `offset`"))
+    Ok(statement(database, table, &lines, "MergeTree", "`pipeline`, `topic`, `partition`, `offset`", true))
 }
 
-fn statement(database: &str, table: &str, lines: &[String], engine: &str, order: &str) -> String {
+fn statement(
+    database: &str,
+    table: &str,
+    lines: &[String],
+    engine: &str,
+    order: &str,
+    window: bool,
+) -> String {
+    let settings = match window {
+        true => format!("\nSETTINGS non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}"),
+        false => String::new(),
+    };
     format!(
-        "CREATE TABLE IF NOT EXISTS {}.{}\n(\n    {}\n)\nENGINE = {engine}\nORDER BY ({order})\n\
-         SETTINGS non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}",
+        "CREATE TABLE IF NOT EXISTS {}.{}\n(\n    {}\n)\nENGINE = {engine}\nORDER BY ({order}){settings}",
         identifier(database),
         identifier(table),
         lines.join(",\n    "),
@@ -514,7 +526,7 @@ mod tests {
         let columns = [NewColumn { name: "id", ty: &id }, NewColumn { name: "v", ty: &text }];
         let sql = create_table("db", "t", &columns, &["id"], true).expect("a good key");
         assert!(
-            sql.contains("ENGINE = ReplacingMergeTree(`_version`, `_is_deleted`)\nORDER BY (`id`)"),
+            sql.ends_with("ENGINE = ReplacingMergeTree(`_version`, `_is_deleted`)\nORDER BY (`id`)"),
             "{sql}"
         );
         let old = create_table("db", "t", &columns, &["id"], false).expect("a good key");
