@@ -161,7 +161,7 @@ class Zoo:
         table = f"{one.name}.z_int"
         there = f"FROM {table} FINAL WHERE _is_deleted = 0 AND id IN (SELECT id FROM {table}_current ORDER BY id"
         for change in (f"i4n = 7 ? 8 : 7 AS i4n) {there} LIMIT 1)", f"1 AS _is_deleted) {there} LIMIT 1 OFFSET 1)", f"-id - 1000000 AS id) {there} LIMIT 1 OFFSET 2)"):
-            self.clickhouse.query(f"INSERT INTO {table} SELECT * REPLACE(_version + 1 AS _version, {change}")
+            self.clickhouse.query(f"INSERT INTO {table} SELECT * REPLACE(_version + 1 AS _version, {change} SETTINGS prefer_column_name_to_alias = 1")
         found = checker.check(self.clickhouse, self.source, one, one.name, one.name, self.with_alters, self.env["REGISTRY_URL"])
         for where, texts in found.differences.items():
             say(f"    put there: {where} {texts[0]}")
