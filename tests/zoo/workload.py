@@ -92,8 +92,9 @@ def update(rows: Rows, rng: random.Random, count: int) -> tuple[str, int]:
 
 
 def delete(rows: Rows, rng: random.Random, count: int) -> tuple[str, int]:
-    """Deletes rows."""
+    """Deletes rows, but for a few."""
     table = rows.table
+    count = min(count, len(rows.live) - FEW_ROWS // 2)
     lines = ["(" + ", ".join(key_values(table, n)) + ")" for n in rows.take(rng, count)]
     return f"DELETE FROM {table.full_name} WHERE ({names(table.key_columns)}) IN ({', '.join(lines)});", len(lines)
 
