@@ -16,6 +16,8 @@ mod fixtures;
 mod groups;
 mod hostile;
 mod main_path;
+mod old_server;
+mod policies;
 mod signals;
 mod swap;
 mod tables;

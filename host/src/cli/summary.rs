@@ -3,8 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::clickhouse::policy::Replaced;
+
 /// The counters of a run. Every record consumed is kept, filtered or rejected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Summary {
     /// Records that were read, and whose batch was finished.
     pub consumed: u64,
@@ -18,6 +20,8 @@ pub struct Summary {
     pub rejected: u64,
     /// Rows that were written.
     pub rows: u64,
+    /// Values that others stand for in those rows, by `table.column`.
+    pub replaced: Replaced,
     /// From the first record to the last commit.
     pub elapsed: Duration,
 }
@@ -58,6 +62,9 @@ impl fmt::Display for Summary {
         }
         writeln!(f, "rejected      {}", self.rejected)?;
         writeln!(f, "rows written  {}", self.rows)?;
+        for ((column, replacement), count) in &self.replaced.0 {
+            writeln!(f, "replaced      {count} in {column} ({})", replacement.words())?;
+        }
         writeln!(f, "records/s     {} (in {:.1} s)", self.records_per_second(), self.elapsed.as_secs_f64())
     }
 }
@@ -76,6 +83,7 @@ mod tests {
             not_changes: 12,
             rejected: 1,
             rows: 650,
+            replaced: Replaced::default(),
             elapsed: Duration::from_millis(2500),
         }
     }

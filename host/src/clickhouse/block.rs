@@ -2,6 +2,7 @@
 
 use super::convert::Profile;
 use super::native::{Block, Encoding};
+use super::policy::Replaced;
 use super::table::{Binding, Bound, From};
 use crate::batch::Batch;
 use crate::columns::{self, Input, Plain};
@@ -25,25 +26,33 @@ pub struct Values<'a> {
 /// A row, by its index in `rows`, that does not fit, and why.
 pub type Unfit = (usize, String);
 
-/// Encodes the rows of these indices. The block has no meaning if a row does not fit.
-pub fn encode(
-    values: &Values<'_>,
-    binding: &Binding,
-    rows: &ShapeRows,
-    which: &[usize],
-) -> (Vec<u8>, Vec<Unfit>) {
+/// Rows as a block.
+#[derive(Debug, Default)]
+pub struct Encoded {
+    /// The block; it has no meaning if a row does not fit.
+    pub body: Vec<u8>,
+    /// The rows that do not fit.
+    pub unfit: Vec<Unfit>,
+    /// The values that others stand for.
+    pub replaced: Replaced,
+}
+
+/// Encodes the rows of these indices.
+pub fn encode(values: &Values<'_>, binding: &Binding, rows: &ShapeRows, which: &[usize]) -> Encoded {
     let encoding = Encoding { profile: values.profile, decode: value::decode };
     let mut block = Block::new(encoding, binding.columns.len(), which.len());
     for column in &binding.columns {
         add(&mut block, values, column, rows, which);
     }
+    let replaced = block.replaced().clone();
     let (body, failed) = block.finish();
-    (body, failed.into_iter().map(|(at, why)| (which[at], why)).collect())
+    Encoded { body, unfit: failed.into_iter().map(|(at, why)| (which[at], why)).collect(), replaced }
 }
 
 fn add(block: &mut Block<'_>, values: &Values<'_>, column: &Bound, rows: &ShapeRows, which: &[usize]) {
     let Values { batch, decoded, transform, .. } = *values;
-    let Bound { name, ty, from } = column;
+    let Bound { name, ty, from, rules } = column;
+    block.set_rules(*rules);
     match from {
         From::Copy(Input::Topic) => block.constant(name, ty, &batch.topic),
         From::Transform => block.constant(name, ty, transform),

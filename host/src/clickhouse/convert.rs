@@ -5,11 +5,12 @@
 //! saturated, and reasons never show a value. The server converts nothing but `LowCardinality` and JSON.
 
 use crate::columns::Kind;
-use crate::debezium::civil;
 use crate::debezium::shape::{Guess, Wire};
 use crate::debezium::value::Value;
 
 use super::types::ColumnType;
+
+pub use super::profile::Profile;
 
 pub mod calendar;
 pub mod number;
@@ -40,39 +41,6 @@ pub enum Fit {
     Exact,
     /// Each value is checked: says which ones are refused.
     Checked(String),
-}
-
-/// What the target's server can hold; it depends on its version.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Profile {
-    /// First and last day of Date32, in days since 1970-01-01.
-    pub date32_days: (i64, i64),
-    /// First and last second of DateTime64, in seconds since 1970-01-01T00:00:00Z.
-    pub datetime64_seconds: (i64, i64),
-}
-
-impl Profile {
-    /// Date32 and DateTime64 from the first day of one year to the end of another.
-    pub fn years(first: i32, last: i32) -> Self {
-        let from = civil::days(i64::from(first), 1, 1);
-        let to = civil::days(i64::from(last), 12, 31);
-        Profile {
-            date32_days: (from, to),
-            datetime64_seconds: (from * calendar::DAY_SECONDS, to * calendar::DAY_SECONDS + 86_399),
-        }
-    }
-
-    /// Servers from 22.8 to mid-2026: the years 1900 to 2299.
-    pub fn before_2026() -> Self {
-        Profile::years(1900, 2299)
-    }
-}
-
-impl Default for Profile {
-    /// Servers since mid-2026: the years 0000 to 9999.
-    fn default() -> Self {
-        Profile::years(0, 9999)
-    }
 }
 
 /// What the matrix knows of a source.
@@ -611,7 +579,7 @@ mod tests {
 
     #[test]
     fn an_older_server_holds_fewer_years() {
-        assert_eq!(Profile::before_2026().date32_days, (-25_567, 120_529));
-        assert_eq!(Profile::default().datetime64_seconds, (-62_167_219_200, 253_402_300_799));
+        assert_eq!(Profile::years(1900, 2299).date32_days, Some((-25_567, 120_529)));
+        assert_eq!(Profile::default().datetime64_seconds, Some((-62_167_219_200, 253_402_300_799)));
     }
 }

@@ -6,7 +6,9 @@ use super::client::Client;
 use super::convert::{self, Fit, Source};
 use super::ddl;
 use super::names::literal;
-use super::response::Failure;
+use super::policy::Rules;
+use super::profile::Profile;
+use super::response::{self, Failure};
 use super::types::{ColumnType, DefaultKind, TableColumn};
 use crate::columns::{Input, Kind, kind_of};
 use crate::debezium::shape::{Shape, Wire};
@@ -25,6 +27,8 @@ pub struct Table {
     pub engine: String,
     /// Whether the server drops inserts whose deduplication token it knows.
     pub deduplicates: bool,
+    /// Whether inserts can carry a token at all; servers before 21.12 know none.
+    pub takes_tokens: bool,
     /// Whether a row that was inserted stays as it is: the engine does not merge rows into others, send them
     /// elsewhere, or let them expire.
     pub keeps_rows: bool,
@@ -54,6 +58,8 @@ pub struct Bound {
     pub ty: ColumnType,
     /// Where its values come from.
     pub from: From,
+    /// What becomes of values that do not fit; as it stands here, nothing but that the table is sorted by it.
+    pub rules: Rules,
 }
 
 /// Which column of an output goes to which column of a table.
@@ -71,24 +77,28 @@ impl Table {
         let place =
             |column: &str| format!("database = {} AND {column} = {}", literal(database), literal(name));
         let sql = format!(
-            "SELECT name, type, default_kind FROM system.columns WHERE {} ORDER BY position FORMAT JSONCompactEachRow",
+            "SELECT name, type, default_kind, is_in_sorting_key FROM system.columns WHERE {} FORMAT TabSeparated",
             place("table")
         );
         let answer = client.query(&sql)?;
-        let rows: Vec<[String; 3]> = json_lines(&answer)?;
+        let rows: Vec<[String; 4]> = response::table(&answer)?;
         if rows.is_empty() {
             return Ok(None);
         }
-        let columns = rows.iter().map(|[name, ty, default]| TableColumn::parse(name, ty, default));
+        let columns = rows.iter().map(|[name, ty, default, key]| {
+            TableColumn::parse(name, ty, default).map(|column| TableColumn { in_key: key == "1", ..column })
+        });
         let columns = columns.collect::<Result<_, _>>().map_err(|e: String| Failure::halt(&e))?;
         let sql = format!(
-            "SELECT engine, engine_full FROM system.tables WHERE {} FORMAT JSONCompactEachRow",
+            "SELECT engine, engine_full FROM system.tables WHERE {} FORMAT TabSeparated",
             place("name")
         );
-        let engines: Vec<[String; 2]> = json_lines(&client.query(&sql)?)?;
+        let engines: Vec<[String; 2]> = response::table(&client.query(&sql)?)?;
         let [engine, full] = engines.into_iter().next().unwrap_or_default();
         let replicated = engine.starts_with("Replicated") || engine.starts_with("Shared");
-        let deduplicates = engine.ends_with("MergeTree") && (replicated || window(&full) > 0);
+        let takes_tokens = client.profile().tokens;
+        let remembers = engine.ends_with("MergeTree") && (replicated || window(&full) > 0);
+        let deduplicates = takes_tokens && remembers;
         let plain = ["MergeTree", "ReplicatedMergeTree", "SharedMergeTree"].contains(&engine.as_str());
         let keeps_rows = plain && !full.contains(" TTL ");
         Ok(Some(Table {
@@ -97,20 +107,27 @@ impl Table {
             columns,
             engine,
             deduplicates,
+            takes_tokens,
             keeps_rows,
         }))
     }
 
     /// The table as the host would create it; what is written to where there is no server.
-    pub fn planned(database: &str, name: &str, columns: &[(String, ColumnType)]) -> Result<Table> {
+    pub fn planned(
+        database: &str,
+        name: &str,
+        columns: &[(String, ColumnType)],
+        profile: &Profile,
+    ) -> Result<Table> {
         let plain = |(name, ty): &(String, ColumnType)| TableColumn {
             name: name.clone(),
             ty: ty.clone(),
             default_kind: DefaultKind::None,
+            in_key: false,
         };
         let mut columns: Vec<TableColumn> = columns.iter().map(plain).collect();
         for (name, ty) in ddl::LINEAGE {
-            columns.push(TableColumn::parse(name, ty, "").map_err(|e| anyhow!(e))?);
+            columns.push(plain(&(name.to_owned(), ddl::own_type(ty, profile))));
         }
         Ok(Table {
             database: database.to_owned(),
@@ -118,6 +135,7 @@ impl Table {
             columns,
             engine: "MergeTree".into(),
             deduplicates: true,
+            takes_tokens: true,
             keeps_rows: true,
         })
     }
@@ -137,12 +155,17 @@ impl Table {
 
     /// What is guaranteed of rows in this table, in one sentence.
     pub fn guarantee(&self) -> String {
-        let window = "ALTER TABLE … MODIFY SETTING non_replicated_deduplication_window = 10000";
+        let tokenless = match self.takes_tokens {
+            true => {
+                "the table has no deduplication window (ALTER TABLE … MODIFY SETTING \
+                     non_replicated_deduplication_window = 10000)"
+            }
+            false => "the server is too old to know deduplication tokens",
+        };
         match (self.can_verify(), self.deduplicates) {
             (true, true) => "each row lands once: inserts carry a token, and retries are verified".into(),
             (true, false) => format!(
-                "each row lands once unless a cut-off insert lands after its retry was verified: the table has no \
-                 deduplication window ({window})"
+                "each row lands once unless a cut-off insert lands after its retry was verified: {tokenless}"
             ),
             (false, tokens) => {
                 let why = match self.keeps_rows {
@@ -201,7 +224,7 @@ impl Table {
                     return Err(anyhow!(why)).with_context(|| format!("column {name:?} of {}", place()));
                 }
             }
-            columns.push(Bound { name: name.clone(), ty: target.ty.clone(), from });
+            columns.push(Bound { name: name.clone(), ty: target.ty.clone(), from, rules: rules(target) });
         }
         let mut lacking = Vec::new();
         for name in LINEAGE {
@@ -210,7 +233,8 @@ impl Table {
                     let (from, kind) = lineage(name);
                     convert::check(Source::Kind(kind), false, &column.ty)
                         .map_err(|why| anyhow!("column {name:?} of {}: {why}", place()))?;
-                    columns.push(Bound { name: name.to_owned(), ty: column.ty.clone(), from });
+                    let rules = rules(column);
+                    columns.push(Bound { name: name.to_owned(), ty: column.ty.clone(), from, rules });
                 }
                 None => lacking.push(name),
             }
@@ -220,6 +244,10 @@ impl Table {
         }
         Ok(Binding { columns, notes })
     }
+}
+
+fn rules(column: &TableColumn) -> Rules {
+    Rules { in_key: column.in_key, ..Rules::default() }
 }
 
 fn lineage(name: &str) -> (From, Kind) {
@@ -264,17 +292,19 @@ fn may_be_null(input: &Input, shape: &Shape) -> bool {
 }
 
 /// Names and types of the columns of `output` in a table that the host creates.
-pub fn planned_columns(output: &Output, shape: &Shape) -> Vec<(String, ColumnType)> {
+pub fn planned_columns(output: &Output, shape: &Shape, profile: &Profile) -> Vec<(String, ColumnType)> {
     let columns = output.columns.iter().map(|column| {
         let ty = match &column.origin {
             Origin::Copy(input) => match wire(input, shape) {
-                Some((wire, _)) => ddl::column_type(wire, may_be_null(input, shape)),
-                None => known(copied_type(input)),
+                Some((wire, _)) => ddl::column_type(wire, may_be_null(input, shape), profile),
+                None => ddl::own_type(copied_type(input), profile),
             },
-            Origin::Constant(_) => known("LowCardinality(String)"),
-            Origin::Computed { target_type: Some(ty), nullable: true, .. } => ty.clone().into_nullable(),
-            Origin::Computed { target_type: Some(ty), .. } => ty.clone(),
-            Origin::Computed { kind, nullable, .. } => ddl::computed_type(*kind, *nullable),
+            Origin::Constant(_) => ddl::own_type("LowCardinality(String)", profile),
+            Origin::Computed { target_type: Some(ty), nullable, .. } => {
+                let ty = profile.nearest(ty.clone());
+                if *nullable { ty.into_nullable() } else { ty }
+            }
+            Origin::Computed { kind, nullable, .. } => ddl::computed_type(*kind, *nullable, profile),
         };
         (column.name.clone(), ty)
     });
@@ -291,24 +321,12 @@ fn copied_type(input: &Input) -> &'static str {
     }
 }
 
-/// A type of this file's own.
-fn known(ty: &str) -> ColumnType {
-    ColumnType::parse(ty).unwrap_or(ColumnType::String)
-}
-
 /// The deduplication window in `engine_full`; 0 where it is not set, which is the server's default.
 fn window(engine_full: &str) -> u64 {
     let setting = "non_replicated_deduplication_window = ";
     let value = engine_full.find(setting).map(|at| &engine_full[at + setting.len()..]);
     let digits = value.map(|value| value.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default());
     digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
-}
-
-fn json_lines<T: serde::de::DeserializeOwned>(answer: &[u8]) -> Result<Vec<T>, Failure> {
-    serde_json::Deserializer::from_slice(answer)
-        .into_iter()
-        .collect::<Result<_, _>>()
-        .map_err(|e| Failure::halt(&format!("the server's answer is not what was asked for: {e}")))
 }
 
 #[cfg(test)]

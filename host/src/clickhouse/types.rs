@@ -101,6 +101,8 @@ pub struct TableColumn {
     pub ty: ColumnType,
     /// Where its value comes from when an insert leaves it out.
     pub default_kind: DefaultKind,
+    /// Whether the table is sorted by it.
+    pub in_key: bool,
 }
 
 impl DefaultKind {
@@ -136,6 +138,7 @@ impl TableColumn {
             name: name.to_owned(),
             ty: ColumnType::parse(ty).map_err(wrong)?,
             default_kind: DefaultKind::parse(default_kind).map_err(wrong)?,
+            in_key: false,
         })
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::keys::nearest;
-use super::{Compression, DeadLetters, LogFormat, Start, TopicPattern};
+use super::{Compression, DeadLetters, LogFormat, OutOfRange, Start, TopicPattern, Unavailable};
 
 /// What a text means, or what is wrong with it.
 pub type Read<T> = Result<T, String>;
@@ -57,6 +57,27 @@ fn one_of<T: Copy>(text: &str, choices: &[(&str, T)]) -> Read<T> {
 /// Where to start.
 pub fn start(text: &str) -> Read<Start> {
     one_of(text, &[("earliest", Start::Earliest), ("latest", Start::Latest)])
+}
+
+/// What to do with values beyond a column's range.
+pub fn out_of_range(text: &str) -> Read<OutOfRange> {
+    one_of(
+        text,
+        &[
+            ("reject", OutOfRange::Reject),
+            ("null", OutOfRange::Null),
+            ("saturate", OutOfRange::Saturate),
+            ("as_string", OutOfRange::AsString),
+        ],
+    )
+}
+
+/// What to do with values that the source did not send.
+pub fn unavailable(text: &str) -> Read<Unavailable> {
+    one_of(
+        text,
+        &[("reject", Unavailable::Reject), ("null", Unavailable::Null), ("default", Unavailable::Default)],
+    )
 }
 
 /// How to compress.

@@ -73,7 +73,10 @@ impl<'a> Deliverer<'a> {
 
     /// The counters so far.
     pub(super) fn summary(&self) -> Summary {
-        Summary { elapsed: self.started.map_or_else(Duration::default, |at| at.elapsed()), ..self.summary }
+        Summary {
+            elapsed: self.started.map_or_else(Duration::default, |at| at.elapsed()),
+            ..self.summary.clone()
+        }
     }
 
     /// Delivers a batch, within the ownership of its partition.
@@ -136,6 +139,19 @@ impl<'a> Deliverer<'a> {
         self.summary.not_changes += prepared.counts.not_changes;
         self.summary.rejected += prepared.rejections.len() as u64 + refused;
         self.summary.rows += rows;
+        for part in &prepared.parts {
+            for ((column, replacement), count) in &part.replaced.0 {
+                let column = format!("{}.{column}", part.table.name);
+                if !self.summary.replaced.0.contains_key(&(column.clone(), *replacement)) {
+                    tracing::warn!(
+                        column,
+                        "values were replaced: {}; the end says how many",
+                        replacement.words()
+                    );
+                }
+                self.summary.replaced.add(&column, *replacement, *count);
+            }
+        }
     }
 
     fn undelivered(&self, prepared: &Prepared, partition: &Partition) -> Delivered {
@@ -244,7 +260,7 @@ impl<'a> Deliverer<'a> {
             let repaired = !Arc::ptr_eq(&table, &part.table);
             let encode = |rows: &[usize]| match rows.len() == part.identities.len() && !repaired {
                 true => part.body.clone(),
-                false => block::encode(&values, &binding, &part.rows, rows).0,
+                false => block::encode(&values, &binding, &part.rows, rows).body,
             };
             let columns: Vec<&str> = binding.columns.iter().map(|column| column.name.as_str()).collect();
             let identity = (self.reach.lasting && table.can_verify()).then(|| IdentityColumns {

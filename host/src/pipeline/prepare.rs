@@ -10,6 +10,7 @@ use super::{Stop, locked};
 use crate::clickhouse::block::{self, Values};
 use crate::clickhouse::convert::Profile;
 use crate::clickhouse::insert::Identity;
+use crate::clickhouse::policy::Replaced;
 use crate::clickhouse::table::{Binding, Table};
 use crate::commit::DIGEST_DIGITS;
 use crate::dead_letter::Stage;
@@ -36,6 +37,8 @@ pub(super) struct Part {
     pub identities: Vec<Identity>,
     /// All rows as a `Native` block.
     pub body: Vec<u8>,
+    /// The values in it that stand for others.
+    pub replaced: Replaced,
 }
 
 /// A record that is going to the dead letters.
@@ -96,7 +99,14 @@ impl Preparer {
         let mut parts = Vec::with_capacity(rows.len());
         for rows in rows {
             let (table, binding) = targets.bound(&rows)?;
-            parts.push(Part { table, binding, rows, identities: vec![], body: vec![] });
+            parts.push(Part {
+                table,
+                binding,
+                rows,
+                identities: vec![],
+                body: vec![],
+                replaced: Replaced::default(),
+            });
         }
         drop(targets);
         let mut prepared = Prepared { source, decoded, parts, rejections, counts, profile };
@@ -151,10 +161,11 @@ impl Prepared {
             for (part, stale) in parts.iter_mut().zip(&mut stale).filter(|(_, stale)| **stale) {
                 part.rows.retain(|change| !gone.contains(&change));
                 let all: Vec<usize> = (0..part.rows.changes.len()).collect();
-                let (body, failed) = block::encode(&self.values(transform), &part.binding, &part.rows, &all);
-                part.body = body;
+                let encoded = block::encode(&self.values(transform), &part.binding, &part.rows, &all);
+                part.body = encoded.body;
+                part.replaced = encoded.replaced;
                 *stale = false;
-                for (row, reason) in failed {
+                for (row, reason) in encoded.unfit {
                     let change = part.rows.changes[row];
                     if more.insert(change) && !gone.contains(&change) {
                         unfit.push(Rejected { record: self.decoded.changes[change as usize].record, reason });

@@ -14,7 +14,7 @@ use crate::clickhouse::names;
 use crate::clickhouse::response::{Class, Failure};
 use crate::clickhouse::table::{Binding, Table, planned_columns};
 use crate::clickhouse::types::ColumnType;
-use crate::config::{Settings, Sink};
+use crate::config::{Policies, Settings, Sink};
 use crate::error::Classify;
 use crate::transform::run::ShapeRows;
 
@@ -31,6 +31,7 @@ pub(super) struct Targets {
     default_table: Option<String>,
     dry_run: bool,
     profile: Arc<Profile>,
+    policies: Policies,
     tables: HashMap<String, Arc<Table>>,
     bindings: HashMap<(u32, usize), Arc<Binding>>,
     dead_letters_ready: bool,
@@ -48,7 +49,8 @@ impl Targets {
             database,
             default_table,
             dry_run: settings.dry_run,
-            profile: Arc::new(profile),
+            profile,
+            policies: settings.policies.clone(),
             tables: HashMap::new(),
             bindings: HashMap::new(),
             dead_letters_ready: false,
@@ -80,9 +82,9 @@ impl Targets {
             }
             let mut columns: Vec<(String, ColumnType)> = Vec::new();
             for rows in rows.iter().filter(|rows| self.name_of(rows) == name) {
-                for (name, ty) in planned_columns(&rows.plan.outputs[rows.output], &rows.shape) {
-                    if columns.iter().all(|(known, _)| *known != name) {
-                        columns.push((name, ty));
+                for (column, ty) in self.planned(rows) {
+                    if columns.iter().all(|(known, _)| *known != column) {
+                        columns.push((column, ty));
                     }
                 }
             }
@@ -92,13 +94,24 @@ impl Targets {
         Ok(Some(()))
     }
 
+    /// The columns that a table for `rows` is created with.
+    fn planned(&self, rows: &ShapeRows) -> Vec<(String, ColumnType)> {
+        let table = self.name_of(rows);
+        let columns = planned_columns(&rows.plan.outputs[rows.output], &rows.shape, &self.profile);
+        let created = |(name, ty): (String, ColumnType)| {
+            let ty = self.policies.created(&table, &name, ty);
+            (name, ty)
+        };
+        columns.into_iter().map(created).collect()
+    }
+
     fn find_or_create(
         &self,
         name: &str,
         columns: &[(String, ColumnType)],
         stop: &Stop,
     ) -> Result<Option<Table>> {
-        let planned = || Table::planned(&self.database, name, columns).usage();
+        let planned = || Table::planned(&self.database, name, columns, &self.profile).usage();
         let Some(client) = &self.client else { return planned().map(Some) };
         let Some(found) = self.patiently(stop, || Table::describe(client, &self.database, name))? else {
             return Ok(None);
@@ -111,7 +124,9 @@ impl Targets {
             return planned().map(Some);
         }
         let new: Vec<NewColumn<'_>> = columns.iter().map(|(name, ty)| NewColumn { name, ty }).collect();
-        let sql = ddl::create_table(&self.database, name, &new, &[]).map_err(|e| anyhow!(e)).usage()?;
+        let sql = ddl::create_table(&self.database, name, &new, &[], &self.profile)
+            .map_err(|e| anyhow!(e))
+            .usage()?;
         let created = self.patiently(stop, || client.query(&sql).map(drop))?;
         let Some(()) = created else { return Ok(None) };
         let described = self.patiently(stop, || Table::describe(client, &self.database, name))?;
@@ -151,13 +166,16 @@ impl Targets {
         let binding = match table.bind(output, &rows.shape) {
             // Where there is no server nothing has to fit what came before.
             Err(_) if self.client.is_none() => {
-                let columns = planned_columns(output, &rows.shape);
-                Table::planned(&self.database, &name, &columns)
+                let columns = self.planned(rows);
+                Table::planned(&self.database, &name, &columns, &self.profile)
                     .and_then(|table| table.bind(output, &rows.shape))
             }
             bound => bound,
         };
-        let binding = binding.usage()?;
+        let mut binding = binding.usage()?;
+        for column in &mut binding.columns {
+            column.rules = self.policies.rules(&table.name, &column.name, column.rules.in_key);
+        }
         for note in &binding.notes {
             tracing::warn!(table = name, "{note}");
         }
@@ -177,7 +195,8 @@ impl Targets {
         let Some(client) = self.client.as_ref().filter(|_| !self.dead_letters_ready) else {
             return Ok(Some(()));
         };
-        let sql = ddl::create_dead_letters(&self.database, name).map_err(|e| anyhow!(e)).usage()?;
+        let sql =
+            ddl::create_dead_letters(&self.database, name, &self.profile).map_err(|e| anyhow!(e)).usage()?;
         if self.patiently(stop, || client.query(&sql).map(drop))?.is_none() {
             return Ok(None);
         }

@@ -34,6 +34,17 @@ impl Stack {
         Stack::shared()
     }
 
+    /// The same servers with a ClickHouse of 2018.
+    pub fn with_old_clickhouse() -> &'static Stack {
+        static STARTED: OnceLock<()> = OnceLock::new();
+        STARTED.get_or_init(|| {
+            let stack = Stack::shared();
+            stack.run(&["fetch", "clickhouse-old"]);
+            stack.run(&["up", "clickhouse-old"]);
+        });
+        Stack::shared()
+    }
+
     /// Servers for one test. They are stopped when it ends.
     pub fn start(components: &[&str]) -> Stack {
         Stack::start_with(components, &[])
@@ -88,6 +99,11 @@ impl Stack {
     /// ClickHouse's.
     pub fn clickhouse_url(&self) -> &str {
         self.address("CLICKHOUSE_URL")
+    }
+
+    /// The old ClickHouse's.
+    pub fn old_clickhouse_url(&self) -> &str {
+        self.address("CLICKHOUSE_OLD_URL")
     }
 
     /// ClickHouse, through the proxy that injects faults.

@@ -5,33 +5,39 @@ use crate::clickhouse::types::ColumnType;
 use crate::debezium::shape::Wire;
 use crate::debezium::value::Value;
 
-use super::Encoding;
 use super::leaf::{self, Leaf, Write};
+use super::{Encoding, Misfits, NO_VALUE};
 
-/// Writes a column of arrays or maps, as [`super::encode_column`] says.
+/// Writes a column of arrays or maps; see [`super::Block::column`].
 pub(super) fn fill<'v>(
-    ty: &ColumnType,
     encoding: Encoding<'_>,
     rows: usize,
     mut values: impl Iterator<Item = Result<Value<'v>, String>>,
     out: &mut Vec<u8>,
-    mut fail: impl FnMut(usize, String),
+    mut misfits: Misfits<'_>,
 ) {
-    let mut writer = Writer::new(ty, encoding);
+    let mut writer = Writer::new(misfits.ty, encoding);
     for row in 0..rows {
-        let written = match values.next() {
-            Some(Ok(value)) => writer.push(&value, encoding.decode),
+        match values.next() {
+            // Nothing has been written of these yet, so that something else may be.
+            Some(Ok(value @ (Value::Null | Value::Unavailable))) if !writer.takes_null() => {
+                let reason = refuse(&value, "an array or a map");
+                _ = misfits.instead(row, &value, &reason);
+                writer.push_empty();
+            }
+            Some(Ok(value)) => {
+                if let Err(reason) = writer.push(&value, encoding.decode) {
+                    misfits.fail(row, &reason);
+                }
+            }
             Some(Err(reason)) => {
                 writer.push_empty();
-                Err(reason)
+                misfits.fail(row, &reason);
             }
             None => {
                 writer.push_empty();
-                Err("it has no value for this row".to_owned())
+                misfits.fail(row, NO_VALUE);
             }
-        };
-        if let Err(reason) = written {
-            fail(row, reason);
         }
     }
     writer.finish(out);
@@ -112,6 +118,11 @@ impl<'t> Writer<'t> {
                 written
             }
         }
+    }
+
+    /// Whether null is one of its values.
+    fn takes_null(&self) -> bool {
+        matches!(self, Writer::Leaf { nulls: Some(_), .. })
     }
 
     /// Appends an entry that means nothing.
