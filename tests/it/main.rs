@@ -18,6 +18,8 @@ mod hostile;
 mod main_path;
 mod old_server;
 mod policies;
+mod properties;
 mod signals;
 mod swap;
 mod tables;
+mod types;

@@ -34,7 +34,9 @@ fn created_tables_have_the_types_that_it_knows_and_the_guarantee_speaks_of_no_to
     let topic = Topic::new("old_created.public.my_table", 1);
     topic.produce(1, &events::updates(100));
     let database = Database::on_old("old_created");
-    let ended = Host::pipeline(&topic, &database).args(["--until-caught-up", "--table", "my_table", "--show-last", "2"]).succeed();
+    let ended = Host::pipeline(&topic, &database)
+        .args(["--until-caught-up", "--table", "my_table", "--show-last", "2"])
+        .succeed();
     database.has_updates_once("my_table", 100);
     let types = database.lines(
         "SELECT concat(name, ' ', type) FROM system.columns WHERE database = currentDatabase() AND table = 'my_table'",

@@ -23,20 +23,17 @@ fn into(name: &str, columns: &str, key: &str, records: &[Record], arguments: &[&
     (database, host.args(arguments.iter().copied()).succeed())
 }
 
-/// Microseconds of a time that no column holds, as PostgreSQL's `infinity` is sent.
-const BEYOND: i64 = 9_223_372_036_825_200_000;
-
 #[test]
 fn a_value_beyond_its_columns_range_becomes_what_its_policy_says_and_is_counted() {
     let beyond = |id: i64| {
         row(
-            json!({"id": id, "small": 300, "maybe": -300, "amount": "Infinity", "created_at": BEYOND, "list": null}),
+            json!({"id": id, "small": 300, "maybe": -300, "amount": "Infinity", "made": "2300-01-01T00:00:00Z", "list": null}),
         )
     };
-    let good = json!({"id": 3, "small": 1, "maybe": null, "amount": "1.5", "created_at": 0, "list": [1]});
+    let good = json!({"id": 3, "small": 1, "maybe": null, "amount": "1.5", "made": "1970-01-01T00:00:00Z", "list": [1]});
     let (database, ended) = into(
         "policies_beyond",
-        "small Int8, maybe Nullable(Int8), amount Decimal(10, 2), created_at DateTime64(3, 'UTC'), list Array(Int8)",
+        "small Int8, maybe Nullable(Int8), amount Decimal(10, 2), made DateTime('UTC'), list Array(Int8)",
         "tuple()",
         &[beyond(1), beyond(2), row(good)],
         &[
@@ -45,24 +42,30 @@ fn a_value_beyond_its_columns_range_becomes_what_its_policy_says_and_is_counted(
             "--out-of-range-columns",
             "small=saturate",
             "--out-of-range-columns",
-            "my_table.created_at=saturate",
+            "my_table.made=saturate",
             "--out-of-range-columns",
             "amount=saturate",
         ],
     );
     assert_eq!(
-        database.lines("SELECT small, maybe, amount, created_at, list FROM my_table ORDER BY id"),
+        ended.counters().rejected,
+        0,
+        "{:?}",
+        database.rows("SELECT reason FROM _rowgate_dead_letters")
+    );
+    assert_eq!(
+        database.lines("SELECT small, maybe, amount, made, list FROM my_table ORDER BY id"),
         [
-            "127\t\\N\t99999999.99\t9999-12-31 23:59:59.999\t[]",
-            "127\t\\N\t99999999.99\t9999-12-31 23:59:59.999\t[]",
-            "1\t\\N\t1.5\t1970-01-01 00:00:00.000\t[1]",
+            "127\t\\N\t99999999.99\t2106-02-07 06:28:15\t[]",
+            "127\t\\N\t99999999.99\t2106-02-07 06:28:15\t[]",
+            "1\t\\N\t1.5\t1970-01-01 00:00:00\t[1]",
         ]
     );
     for line in [
         "replaced      2 in my_table.small (beyond its range: saturated)",
         "replaced      2 in my_table.maybe (beyond its range: made null)",
         "replaced      2 in my_table.amount (beyond its range: saturated)",
-        "replaced      2 in my_table.created_at (beyond its range: saturated)",
+        "replaced      2 in my_table.made (beyond its range: saturated)",
         "replaced      2 in my_table.list (null: made empty)",
     ] {
         assert!(ended.out.contains(line) || ended.err.contains(line), "{line}: {ended:?}");
@@ -70,7 +73,6 @@ fn a_value_beyond_its_columns_range_becomes_what_its_policy_says_and_is_counted(
     let warned =
         ended.err.lines().filter(|line| line.contains("WARN") && line.contains("values were replaced"));
     assert_eq!(warned.count(), 5, "once a column: {ended:?}");
-    assert_eq!(ended.counters().rejected, 0);
 }
 
 #[test]
@@ -125,7 +127,9 @@ fn a_column_that_is_to_hold_every_value_is_created_as_text() {
         database.query("SELECT c_date, c_ts, c_tstz, toTypeName(c_date) FROM all_types WHERE id = 4 LIMIT 1"),
         "infinity\tinfinity\t-infinity\tNullable(String)"
     );
-    assert_eq!(database.query("SELECT count() FROM _rowgate_dead_letters WHERE stage = 'encode'"), "0");
+    let letters =
+        "SELECT count() FROM _rowgate_dead_letters WHERE stage = 'encode' AND topic LIKE '%all_types'";
+    assert_eq!(database.query(letters), "0");
 }
 
 #[test]

@@ -178,6 +178,8 @@ fn check_parameters(ty: &ColumnType) -> Result<(), String> {
             check_parameters(inner)
         }
         ColumnType::Map(key, value) => check_parameters(key).and_then(|()| check_parameters(value)),
+        ColumnType::Tuple(elements) => elements.iter().try_for_each(|(_, ty)| check_parameters(ty)),
+        ColumnType::Variant(types) => types.iter().try_for_each(check_parameters),
         _ => Ok(()),
     }
 }
@@ -258,6 +260,11 @@ fn statement(
         identifier(table),
         lines.join(",\n    "),
     )
+}
+
+/// The name that an array's column is created under, since a point in it would mean something else.
+pub fn plain_name(name: &str) -> String {
+    name.replace('.', "_")
 }
 
 fn check_columns(columns: &[NewColumn<'_>]) -> Result<(), String> {
@@ -515,7 +522,8 @@ mod tests {
             "Foo",
             "Array(Foo)",
             "JSON(a Int8)",
-            "Tuple(String)",
+            "Tuple(Foo)",
+            "Variant(JSON, String)",
             "",
             &format!("Enum16({})", labels.join(", ")),
             &format!("Enum8('{}' = 1)", "x".repeat(256)),

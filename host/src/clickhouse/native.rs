@@ -35,6 +35,8 @@ pub struct Block<'a> {
     rules: Rules,
     failed: Vec<(usize, String)>,
     replaced: Replaced,
+    /// The parts of Nested columns so far: the name that they share, their own, and where their offsets begin.
+    parts: Vec<(String, String, usize)>,
 }
 
 impl<'a> Block<'a> {
@@ -44,7 +46,7 @@ impl<'a> Block<'a> {
         put_varuint(&mut out, columns);
         put_varuint(&mut out, rows);
         let (rules, replaced) = (Rules::default(), Replaced::default());
-        Block { encoding, rows, out, rules, failed: Vec::new(), replaced }
+        Block { encoding, rows, out, rules, failed: Vec::new(), replaced, parts: Vec::new() }
     }
 
     /// What holds for the columns that are added from now on; at first, nothing is replaced.
@@ -60,6 +62,11 @@ impl<'a> Block<'a> {
     /// The column that is added now: where its bytes go, and what becomes of values that do not fit.
     fn begin<'b>(&'b mut self, name: &'b str, ty: &'b ColumnType) -> (&'b mut Vec<u8>, Misfits<'b>) {
         put_header(&mut self.out, name, ty);
+        if let (Some((nested, _)), ColumnType::Array(inner)) = (name.split_once('.'), ty)
+            && !inner.has_variant()
+        {
+            self.parts.push((nested.to_owned(), name.to_owned(), self.out.len()));
+        }
         let Block { encoding, rules, failed, replaced, out, .. } = self;
         (out, Misfits { name, ty, rules: *rules, profile: encoding.profile, failed, replaced })
     }
@@ -113,6 +120,23 @@ impl<'a> Block<'a> {
         self.column(name, ty, values);
     }
 
+    /// The arrays of a Nested column must be equally long in each row: the server would refuse the whole block.
+    fn check_parts(&mut self) {
+        for (index, (nested, name, at)) in self.parts.iter().enumerate() {
+            let before = self.parts.iter().take(index).find(|(other, ..)| other == nested);
+            let Some((_, other, other_at)) = before else { continue };
+            for row in 0..self.rows {
+                if length_at(&self.out, *at, row) != length_at(&self.out, *other_at, row) {
+                    let (name, other) = (names::shown(name), names::shown(other));
+                    let reason = format!(
+                        "column {name}: its array is not as long as that of {other}, which is part of the same Nested column"
+                    );
+                    self.failed.push((row, reason));
+                }
+            }
+        }
+    }
+
     /// Adds a column that has the same text in each row. Where the type does not take it, every row fails.
     pub fn constant(&mut self, name: &str, ty: &ColumnType, text: &str) {
         let mut one = Vec::new();
@@ -138,6 +162,7 @@ impl<'a> Block<'a> {
     /// The block's bytes, and the rows that failed: each once, ascending, with the first reason. If there are
     /// any, the block must be built again without them.
     pub fn finish(mut self) -> (Vec<u8>, Vec<(usize, String)>) {
+        self.check_parts();
         self.failed.sort_by_key(|(row, _)| *row);
         self.failed.dedup_by_key(|(row, _)| *row);
         (self.out, self.failed)
@@ -277,7 +302,11 @@ fn encode_values<'v>(
         ColumnType::DateTime64(digits, _) => {
             fill(&leaf::datetime64(*digits, encoding.profile), rows, values, out, misfits);
         }
-        ColumnType::Array(_) | ColumnType::Map(..) => nested::fill(encoding, rows, values, out, misfits),
+        ColumnType::Array(_)
+        | ColumnType::Map(..)
+        | ColumnType::Tuple(_)
+        | ColumnType::Point
+        | ColumnType::Variant(_) => nested::fill(encoding, rows, values, out, misfits),
         bare => fill(&leaf::any(bare, encoding), rows, values, out, misfits),
     }
 }
@@ -316,6 +345,15 @@ fn copy<'v, W: Fn(&Value<'_>, &mut Vec<u8>) -> Result<(), String>>(
             put(leaf, row, &value(row), nulls, out, &mut misfits);
         }
     }
+}
+
+/// How long a row's array is; the column's offsets begin at `at`.
+fn length_at(out: &[u8], at: usize, row: usize) -> u64 {
+    let end = |row: usize| {
+        let bytes = out.get(at + row * 8..).and_then(<[u8]>::first_chunk::<8>);
+        bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    };
+    end(row).wrapping_sub(row.checked_sub(1).map_or(0, end))
 }
 
 /// Appends the null map of a column that has one, all zeros; gives back where it begins.

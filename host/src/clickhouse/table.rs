@@ -192,7 +192,7 @@ impl Table {
         let mut computed = 0;
         for column in &output.columns {
             let name = &column.name;
-            let target = self.column(name).ok_or_else(|| {
+            let target = self.column(name).or_else(|| self.column(&ddl::plain_name(name))).ok_or_else(|| {
                 anyhow!(
                     "{} has no column {name:?}, which the transform writes for {}: add it (ALTER TABLE … ADD \
                      COLUMN), or let the transform leave it out",
@@ -205,6 +205,13 @@ impl Table {
                     "column {name:?} of {} is {:?}: it cannot be written",
                     place(),
                     target.default_kind
+                ));
+            }
+            if columns.iter().any(|bound: &Bound| bound.name == target.name) {
+                return Err(anyhow!(
+                    "two columns of the transform go to column {:?} of {}: let it name one otherwise",
+                    target.name,
+                    place()
                 ));
             }
             let (from, source, nullable) = match &column.origin {
@@ -224,7 +231,8 @@ impl Table {
                     return Err(anyhow!(why)).with_context(|| format!("column {name:?} of {}", place()));
                 }
             }
-            columns.push(Bound { name: name.clone(), ty: target.ty.clone(), from, rules: rules(target) });
+            let (name, ty) = (target.name.clone(), target.ty.clone());
+            columns.push(Bound { name, ty, from, rules: rules(target) });
         }
         let mut lacking = Vec::new();
         for name in LINEAGE {
@@ -306,7 +314,12 @@ pub fn planned_columns(output: &Output, shape: &Shape, profile: &Profile) -> Vec
             }
             Origin::Computed { kind, nullable, .. } => ddl::computed_type(*kind, *nullable, profile),
         };
-        (column.name.clone(), ty)
+        // An array with a point in its name would be a part of a Nested column.
+        let name = match ty {
+            ColumnType::Array(_) => ddl::plain_name(&column.name),
+            _ => column.name.clone(),
+        };
+        (name, ty)
     });
     columns.collect()
 }

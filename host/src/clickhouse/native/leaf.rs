@@ -130,6 +130,8 @@ pub(super) fn any<'t>(ty: &'t ColumnType, encoding: Encoding<'t>) -> Leaf<Write<
         | ColumnType::Array(_)
         | ColumnType::Map(..)
         | ColumnType::Tuple(_)
+        | ColumnType::Point
+        | ColumnType::Variant(_)
         | ColumnType::Unsupported(_) => {
             Leaf { write: Box::new(|value, _| Err(refuse(value, "of a supported type"))), empty: Vec::new() }
         }
@@ -220,7 +222,8 @@ fn label<'t>(wide: bool, labels: &'t [(String, i16)]) -> Leaf<Write<'t>> {
     put(labels.first().map_or(0, |(_, number)| *number), &mut empty);
     Leaf {
         write: Box::new(move |value, out| {
-            put(text::label(value, |label| numbers.get(label).copied())?, out);
+            let has = |number| labels.iter().any(|(_, known)| *known == number);
+            put(text::label(value, |label| numbers.get(label).copied(), has)?, out);
             Ok(())
         }),
         empty,
