@@ -8,6 +8,7 @@
 mod support;
 
 mod bounds;
+mod corruption;
 mod crashes;
 mod dead_letters;
 mod errors;
