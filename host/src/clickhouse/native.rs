@@ -268,11 +268,21 @@ impl Misfits<'_> {
                 instead
             }
             None => {
-                self.fail(row, reason);
+                match value::shown_in_errors() {
+                    true => self.fail(row, &format!("{reason}; the value is {}", start_of(value))),
+                    false => self.fail(row, reason),
+                }
                 Instead::Empty
             }
         }
     }
+}
+
+/// The beginning of a value, for those who asked to see values.
+fn start_of(value: &Value<'_>) -> String {
+    let text = format!("{value:?}");
+    let start: String = text.chars().take(60).collect();
+    if start.len() < text.len() { format!("{start}…") } else { start }
 }
 
 /// Chooses how the column's values are written, once.

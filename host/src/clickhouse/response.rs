@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::debezium::value;
+
 /// What became of a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -156,6 +158,10 @@ pub fn outcome(
         text if code.is_none() => format!("status {status}: {}", message_of(text)),
         text => message_of(text),
     };
+    let message = match class == Class::Permanent && !value::shown_in_errors() {
+        true => without_values(&message),
+        false => message,
+    };
     Outcome::Failed(Failure { code, name: name_of(&text), message: presentable(&message), class, then })
 }
 
@@ -208,6 +214,20 @@ fn message_of(text: &str) -> String {
     // Servers before 2020.
     let text = text.rsplit_once(", e.what() = ").map_or(text, |(before, _)| before);
     text.trim().to_owned()
+}
+
+/// What a message about a row says without the row's values: those in single quotes, and those that are listed
+/// where a constraint does not hold.
+fn without_values(message: &str) -> String {
+    let message = message.split_once("Column values:").map_or(message, |(before, _)| before);
+    let mut text = String::with_capacity(message.len());
+    for (index, part) in message.split('\'').enumerate() {
+        if index > 0 {
+            text.push('\'');
+        }
+        text.push_str(if index % 2 == 0 { part } else { "…" });
+    }
+    text.trim_end().to_owned()
 }
 
 /// A message without what stands before the `@` of a URL, in one line, cut to a bound.
@@ -308,6 +328,29 @@ mod tests {
 
     fn exception(code: u32, message: &str) -> String {
         format!("Code: {code}. DB::Exception: {message}. (SOME_NAME) (version 26.7.2.1)\n")
+    }
+
+    #[test]
+    fn a_message_about_a_row_has_no_values() {
+        for (code, message, expected) in [
+            (
+                6,
+                "Cannot parse string 'secret' as Int64: syntax error",
+                "Cannot parse string '…' as Int64: syntax error",
+            ),
+            (
+                469,
+                "Constraint `c` for table d.t is violated at row 1. Expression: (id < 5). Column values: id = 7",
+                "Constraint `c` for table d.t is violated at row 1. Expression: (id < 5).",
+            ),
+        ] {
+            let text = format!("Code: {code}. DB::Exception: {message}. (NAME) (version 26.7.2.1)");
+            let found = failure(400, Some(&code.to_string()), None, &text).message;
+            assert!(
+                found.starts_with(expected) && !found.contains("secret") && !found.contains('7'),
+                "{found}"
+            );
+        }
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub(super) fn fill<'v>(
 
 /// A column in memory, at one level of a nested type.
 enum Writer<'t> {
-    Leaf { leaf: Leaf<Write<'t>>, nulls: Option<Vec<u8>>, data: Vec<u8> },
+    Leaf { leaf: Leaf<Write<'t>>, nulls: Option<Vec<u8>>, data: Vec<u8>, number: bool },
     Array { ends: Ends, inner: Box<Writer<'t>> },
     Map { ends: Ends, key: &'t ColumnType, keys: Box<Writer<'t>>, values: Box<Writer<'t>> },
     Tuple { members: Vec<Member<'t>> },
@@ -122,7 +122,29 @@ impl<'t> Writer<'t> {
                 leaf: leaf::any(bare, encoding),
                 nulls: ty.is_nullable().then(Vec::new),
                 data: Vec::new(),
+                number: matches!(
+                    bare,
+                    ColumnType::Decimal { .. } | ColumnType::Float32 | ColumnType::Float64
+                ),
             },
+        }
+    }
+
+    /// Appends exactly one entry, from its JSON.
+    fn push_part(&mut self, json: &str, of: Of<'_>, decode: Decode) -> Result<(), String> {
+        let value = match self {
+            // It may be the bytes of something in base64, which now and then look like a number.
+            Writer::Leaf { number: true, .. } if matches!(of, Of::Nothing) && json.starts_with('"') => {
+                Err("text is not a number, and no schema says that it is to be read as one".to_owned())
+            }
+            _ => of.value(json, decode),
+        };
+        match value {
+            Ok(value) => self.push(&value, decode),
+            Err(reason) => {
+                self.push_empty();
+                Err(reason)
+            }
         }
     }
 
@@ -130,7 +152,7 @@ impl<'t> Writer<'t> {
     /// its entry ends there: the row is dropped anyway, and all levels stay aligned.
     fn push(&mut self, value: &Value<'_>, decode: Decode) -> Result<(), String> {
         match self {
-            Writer::Leaf { leaf, nulls, data } => {
+            Writer::Leaf { leaf, nulls, data, .. } => {
                 let null = matches!(value, Value::Null) && nulls.is_some();
                 if let Some(nulls) = nulls {
                     nulls.push(u8::from(null));
@@ -183,7 +205,7 @@ impl<'t> Writer<'t> {
     /// Appends an entry that means nothing.
     fn push_empty(&mut self) {
         match self {
-            Writer::Leaf { leaf, nulls, data } => {
+            Writer::Leaf { leaf, nulls, data, .. } => {
                 if let Some(nulls) = nulls {
                     nulls.push(0);
                 }
@@ -292,9 +314,8 @@ fn push_elements(
     decode: Decode,
 ) -> Result<(), String> {
     for (index, element) in text::elements(json)?.into_iter().enumerate() {
-        let value = of.value(element.get(), decode).map_err(|reason| in_element(index, &reason))?;
         ends.elements += 1;
-        inner.push(&value, decode).map_err(|reason| in_element(index, &reason))?;
+        inner.push_part(element.get(), of, decode).map_err(|reason| in_element(index, &reason))?;
     }
     Ok(())
 }
@@ -309,7 +330,6 @@ fn push_members(
     decode: Decode,
 ) -> Result<(), String> {
     for (index, (key, element)) in text::members(json)?.into_iter().enumerate() {
-        let value = of.value(element.get(), decode).map_err(|reason| in_element(index, &reason))?;
         ends.elements += 1;
         let key = match key_type.bare() {
             // In the events keys are text, whatever they were at the source.
@@ -318,7 +338,7 @@ fn push_members(
         };
         let key = keys.push(&key, decode);
         // Both, so that there are as many values as keys.
-        let value = values.push(&value, decode);
+        let value = values.push_part(element.get(), of, decode);
         key.and(value).map_err(|reason| in_element(index, &reason))?;
     }
     Ok(())
@@ -355,14 +375,7 @@ fn push_tuple(members: &mut [Member<'_>], value: &Value<'_>, decode: Decode) -> 
             member.writer.push_empty();
             continue;
         };
-        let pushed = match of.value(part, decode) {
-            Ok(value) => member.writer.push(&value, decode),
-            Err(reason) => {
-                member.writer.push_empty();
-                Err(reason)
-            }
-        };
-        if let Err(reason) = pushed {
+        if let Err(reason) = member.writer.push_part(part, of, decode) {
             failed.get_or_insert(format!("member {}: {reason}", index + 1));
         }
     }
@@ -407,7 +420,11 @@ fn by_place(members: usize, json: &str) -> Result<Vec<&str>, String> {
 /// A point: `[x, y]`, or an object of x and y as Debezium sends it, whose other members say nothing more.
 fn push_point(axes: &mut [Vec<u8>; 2], value: &Value<'_>, decode: Decode) -> Result<(), String> {
     // A coordinate is what a Float64 column would take.
-    let numbers = point(value, decode).and_then(|[x, y]| Ok([number::float64(&x)?, number::float64(&y)?]));
+    let number = |value: Value<'_>| match value {
+        text @ Value::Text(_) => Err(refuse(&text, "a coordinate")),
+        number => number::float64(&number),
+    };
+    let numbers = point(value, decode).and_then(|[x, y]| Ok([number(x)?, number(y)?]));
     let (numbers, written) = match numbers {
         Ok(numbers) => (numbers, Ok(())),
         Err(reason) => ([0.0; 2], Err(reason)),
