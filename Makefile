@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/rowgate/target
 STACK := tests/stack/stack
 
-.PHONY: help demo clean-demo test properties lint fmt bench guests stack-up stack-down check
+.PHONY: help demo clean-demo test properties lint fmt bench fuzz guests stack-up stack-down check
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -21,7 +21,7 @@ clean-demo: ## removes the data that demos keep
 
 test: check ## every check and every test: unit, component, and end to end with real servers
 	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; status=0; \
-	cargo test --workspace --no-fail-fast 2>&1 | tee "$$log" || status=$$?; \
+	cargo test --workspace --exclude fuzz --no-fail-fast 2>&1 | tee "$$log" || status=$$?; \
 	awk '/^test result:/ {passed += $$4; failed += $$6; skipped += $$8} \
 	     END {printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped}' "$$log"; \
 	exit $$status
@@ -30,8 +30,8 @@ properties: ## 100,000 values of each kind to ClickHouse and back (`make test` t
 	PROPERTY_CASES=$${PROPERTY_CASES:-100000} cargo test -p tests --test it -- properties --nocapture
 
 check: ## what `make test` does before it runs tests
-	@$(STACK) install
-	@$(STACK) fetch
+	@$(STACK) install mariadb
+	@$(STACK) fetch mariadb
 	@$(MAKE) lint
 	@$(MAKE) guests
 	@tests/stack/check_compose.sh
@@ -46,6 +46,9 @@ fmt: ## formats the Rust code
 
 bench: ## the hot path against the same work written natively
 	cargo bench -p host
+
+fuzz: ## every parser against bytes that grow out of recorded ones, FUZZ_SECONDS (60) each
+	@fuzz/run.py
 
 # The rule is in guests.mk, beside the transforms.
 guests: ## builds the transforms into guest-transforms/dist/*.wasm

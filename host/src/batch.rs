@@ -59,10 +59,59 @@ pub struct Batch {
     pub first: i64,
     /// The last offset that the range covers. A batch is never without a record.
     pub last: i64,
-    /// The bytes of all keys and values.
+    /// The bytes of all keys, values and kept headers; decoding appends what it derives from them.
     pub arena: Vec<u8>,
     /// The records, by ascending offset.
     pub records: Vec<Record>,
+    /// The headers that were asked for, by ascending record; mostly none.
+    pub headers: Vec<Header>,
+}
+
+/// A header of a record. Of several with one name the last counts, as it does for Kafka Connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// Index of its record in the batch.
+    pub record: u32,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its value's bytes; none for a null value.
+    pub value: Option<Span>,
+}
+
+impl Batch {
+    /// The value of a record's header; none where the record has no such header, it is null, or nobody asked
+    /// for its name when the run started (see [`HeaderNames`]).
+    pub fn header(&self, record: u32, name: &str) -> Option<&[u8]> {
+        let first = self.headers.partition_point(|header| header.record < record);
+        let own = self.headers.get(first..)?.iter().take_while(|header| header.record == record);
+        own.filter(|header| &*header.name == name).last()?.value.map(|span| span.of(&self.arena))
+    }
+}
+
+/// The names of the headers that batches keep, settled when a run starts. A source does not look at headers
+/// at all where there is none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HeaderNames(Vec<Arc<str>>);
+
+impl HeaderNames {
+    /// Also keeps headers of these names.
+    pub fn add<'n>(&mut self, names: impl IntoIterator<Item = &'n str>) {
+        for name in names {
+            if self.find(name).is_none() {
+                self.0.push(name.into());
+            }
+        }
+    }
+
+    /// The name as it is kept; none for a header that nobody asked for.
+    pub fn find(&self, name: &str) -> Option<&Arc<str>> {
+        self.0.iter().find(|known| &***known == name)
+    }
+
+    /// Whether no header is kept.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 /// A batch that is still being filled.
@@ -85,12 +134,18 @@ pub struct Incoming<'a> {
     pub key: Option<&'a [u8]>,
     /// None: a null value.
     pub value: Option<&'a [u8]>,
+    /// The headers to keep, in their order: name, and value unless it is null.
+    pub headers: &'a [IncomingHeader<'a>],
 }
+
+/// A header before it is copied: its name as [`HeaderNames`] keeps it, and its value.
+pub type IncomingHeader<'a> = (&'a Arc<str>, Option<&'a [u8]>);
 
 impl OpenBatch {
     /// An empty batch whose range begins at `first`. With `sealed_last` the range is closed there.
     pub fn new(topic: Arc<str>, partition: i32, first: i64, sealed_last: Option<i64>, now: Instant) -> Self {
-        let batch = Batch { topic, partition, first, last: first - 1, arena: vec![], records: vec![] };
+        let (arena, records, headers) = (vec![], vec![], vec![]);
+        let batch = Batch { topic, partition, first, last: first - 1, arena, records, headers };
         OpenBatch { batch, opened: now, sealed_last }
     }
 
@@ -99,7 +154,8 @@ impl OpenBatch {
         if let Some(last) = self.sealed_last {
             return record.offset <= last;
         }
-        let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
+        let headers = record.headers.iter().filter_map(|(_, value)| *value);
+        let bytes: usize = record.key.into_iter().chain(record.value).chain(headers).map(<[u8]>::len).sum();
         self.batch.records.is_empty()
             || (self.batch.records.len() < limits.rows as usize
                 && self.batch.arena.len() + bytes <= limits.bytes as usize)
@@ -117,6 +173,11 @@ impl OpenBatch {
             Span { start, end: self.batch.arena.len() as u32 }
         };
         let (key, value) = (record.key.map(&mut copy), record.value.map(&mut copy));
+        let index = self.batch.records.len() as u32;
+        self.batch.headers.extend(record.headers.iter().map(|(name, value)| {
+            let (name, value) = (Arc::clone(name), value.map(&mut copy));
+            Header { record: index, name, value }
+        }));
         let Incoming { offset, timestamp_ms, .. } = *record;
         self.batch.records.push(Record { offset, timestamp_ms, key, value });
         self.batch.last = offset;
@@ -166,7 +227,7 @@ mod tests {
     const LIMITS: BatchLimits = BatchLimits { rows: 3, bytes: 10, linger_ms: 100 };
 
     fn record(offset: i64, value: &[u8]) -> Incoming<'_> {
-        Incoming { offset, timestamp_ms: None, key: None, value: Some(value) }
+        Incoming { offset, timestamp_ms: None, key: None, value: Some(value), headers: &[] }
     }
 
     fn filled(sealed_last: Option<i64>, offsets: &[i64]) -> OpenBatch {
@@ -204,5 +265,38 @@ mod tests {
         assert!(!batch.is_due(&LIMITS, Instant::now() + std::time::Duration::from_secs(9)));
         assert_eq!(batch.close().last, 7);
         assert!(filled(Some(7), &[0, 7]).is_due(&LIMITS, Instant::now()));
+    }
+
+    #[test]
+    fn a_records_headers_are_found_by_name_and_the_last_of_a_name_counts() {
+        let mut names = HeaderNames::default();
+        assert!(names.is_empty());
+        names.add(["a", "b", "a"]);
+        let (a, b) = (names.find("a").unwrap(), names.find("b").unwrap());
+        assert_eq!(names.find("c"), None);
+        let now = Instant::now();
+        let mut open = OpenBatch::new("t".into(), 0, 0, None, now);
+        open.push(
+            &Incoming { headers: &[(a, Some(b"1")), (b, None), (a, Some(b"2"))], ..record(0, b"x") },
+            now,
+        );
+        open.push(&record(1, b"y"), now);
+        open.push(&Incoming { headers: &[(b, Some(b""))], ..record(2, b"z") }, now);
+        let batch = open.close();
+        let found = |record, name| batch.header(record, name);
+        assert_eq!((found(0, "a"), found(0, "b"), found(1, "a")), (Some(&b"2"[..]), None, None));
+        assert_eq!((found(2, "b"), found(2, "a"), found(3, "a")), (Some(&b""[..]), None, None));
+        assert_eq!(batch.records[1].value.map(|span| span.of(&batch.arena)), Some(&b"y"[..]));
+    }
+
+    #[test]
+    fn headers_count_towards_a_batchs_bytes() {
+        let name: Arc<str> = "a".into();
+        let takes = |value: &[u8]| {
+            let record = Incoming { headers: &[(&name, Some(value))], ..record(2, b"1234") };
+            filled(None, &[0, 1]).takes(&record, &LIMITS)
+        };
+        assert!(takes(b"12"));
+        assert!(!takes(b"123"));
     }
 }

@@ -14,6 +14,8 @@ pub mod ddl;
 pub mod request;
 pub mod response;
 pub mod client;
+pub mod keyed;
 pub mod table;
+pub mod evolve;
 pub mod block;
 pub mod insert;

@@ -23,6 +23,9 @@ use std::time::Duration;
 
 pub use crate::clickhouse::policy::{OutOfRange, Policies, Unavailable};
 pub use crate::clickhouse::request::Compression;
+pub use crate::debezium::options::{Options, Tombstones};
+pub use crate::debezium::registry::Framing;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 pub use env::pair;
 use layer::{Layer, Origin};
 use mistake::Mistakes;
@@ -35,6 +38,10 @@ pub struct Settings {
     pub name: String,
     /// Where records come from.
     pub source: Source,
+    /// Where schemas are that records name by an id; none: such records are refused.
+    pub registry: Option<Registry>,
+    /// How the records are to be read.
+    pub records: Options,
     /// The transform's file; none is the built-in one.
     pub transform: Option<PathBuf>,
     /// Parameters of the transform, each name once, in the order of their layers.
@@ -43,6 +50,10 @@ pub struct Settings {
     pub sink: Sink,
     /// Where records go that cannot be processed.
     pub dead_letters: DeadLetters,
+    /// What a truncate of a source table does to the outputs with a key that it feeds.
+    pub truncate: Truncate,
+    /// What happens when rows have columns that their table lacks, or is too narrow for.
+    pub schema_changes: SchemaChanges,
     /// When to stop.
     pub bounds: Bounds,
     /// What closes a batch.
@@ -100,6 +111,44 @@ pub struct Kafka {
     pub properties: Named,
     /// Where a group without a position starts.
     pub start: Start,
+}
+
+/// A schema registry, and how to reach it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Registry {
+    /// The root of its API: http or https, without credentials, query or fragment.
+    pub url: reqwest::Url,
+    /// How records name their schemas.
+    pub framing: Framing,
+    /// Who the host is.
+    pub credentials: Credentials,
+    /// Certificates in PEM, besides those of the system, that the registry's may be signed with.
+    pub ca: Option<String>,
+}
+
+/// Who the host is to a registry.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Credentials {
+    /// Nobody in particular.
+    #[default]
+    None,
+    /// A user with a password.
+    Basic(String, Secret),
+    /// The bearer of a token.
+    Bearer(Secret),
+}
+
+impl Credentials {
+    /// The header `Authorization`; it is a secret.
+    pub fn header(&self) -> Option<String> {
+        match self {
+            Credentials::None => None,
+            Credentials::Basic(user, password) => {
+                Some(format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{}", password.expose()))))
+            }
+            Credentials::Bearer(token) => Some(format!("Bearer {}", token.expose())),
+        }
+    }
 }
 
 /// Which topics.
@@ -171,6 +220,30 @@ pub enum DeadLetters {
     File(PathBuf),
     /// Nowhere: the pipeline stops.
     #[default]
+    Stop,
+}
+
+/// What a truncate of a source table does to the outputs with a key that it feeds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Truncate {
+    /// The pipeline stops before it.
+    #[default]
+    Stop,
+    /// Nothing; it is counted and logged.
+    Ignore,
+    /// The rows that came before it leave their tables.
+    Truncate,
+}
+
+/// What happens when rows have columns that their table lacks, or is too narrow for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SchemaChanges {
+    /// Columns are added, and widened where nothing is lost.
+    #[default]
+    Add,
+    /// Columns that the table lacks are left out of the rows.
+    Ignore,
+    /// The pipeline stops.
     Stop,
 }
 

@@ -1,12 +1,22 @@
 //! Debezium's events: from a record's bytes to a change, without building a tree of values.
 
+pub mod block;
 pub mod civil;
 pub mod classify;
+pub mod cloud;
 pub mod decimal;
 pub mod envelope;
+pub mod flat;
+pub mod hints;
+pub mod mongo;
+pub mod options;
+pub mod placeholder;
+pub mod registry;
+pub mod report;
 pub mod scan;
 pub mod schema;
 pub mod shape;
+pub mod structured;
 pub mod text;
 pub mod topic;
 pub mod value;
@@ -18,8 +28,12 @@ use rustc_hash::FxHashMap;
 
 use crate::batch::{Batch, Span};
 
-use classify::{NotChange, Other};
-use envelope::{Parts, View};
+use block::Block;
+use classify::{Class, NotChange, Other};
+use envelope::{Parts, Source, Unusual, View};
+use forms::details;
+use options::{Options, Tombstones};
+use registry::{Codec, Registry, Side};
 use scan::{Json, Member, Scanner};
 use shape::{Shape, Shapes};
 use topic::{Rows, Shaped, Topic};
@@ -135,11 +149,17 @@ pub struct Decoded {
 /// Decodes the batches of one pipeline, and remembers the shapes, schemas and topics that it met.
 #[derive(Debug, Default)]
 pub struct Decoder {
+    options: Options,
     topics: FxHashMap<Arc<str>, Topic>,
     shapes: Shapes,
     value: Scanner,
     key: Scanner,
     key_names: Vec<Span>,
+    /// For what a value has inside of it that is scanned by itself.
+    inner: Scanner,
+    block: Block,
+    /// None: there is no registry, and what needs one is refused.
+    registry: Option<Registry>,
 }
 
 enum Outcome {
@@ -147,16 +167,63 @@ enum Outcome {
     NotChange(NotChange),
 }
 
+/// What is known of an event before its rows are looked at.
+#[derive(Debug, Clone, Copy)]
+struct Head {
+    /// Index of the record in the batch.
+    record: u32,
+    op: Op,
+    source: Source,
+    captured_at_us: Option<i64>,
+    /// Whether the first of the topic's schemas is the event's.
+    typed: bool,
+    /// The member of the key scanner's object whose members are the key's, or the root.
+    key: Option<u32>,
+}
+
+impl Head {
+    fn change(&self, shaped: Shaped) -> Outcome {
+        Outcome::Change(Change {
+            record: self.record,
+            op: self.op,
+            shape: shaped.shape,
+            before: shaped.before,
+            after: shaped.after,
+            committed_at_us: self.source.committed_at_us,
+            captured_at_us: self.captured_at_us,
+            source: Some(self.source.span),
+        })
+    }
+}
+
 impl Decoder {
-    /// A decoder that has met nothing yet.
+    /// A decoder that has met nothing yet, for records as Debezium writes them by default.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A decoder that has met nothing yet; with a registry it reads records whose schemas are there, too.
+    pub fn with(options: Options, registry: Option<Registry>) -> Self {
+        Decoder { options, registry, ..Self::default() }
+    }
+
+    /// Asks the registry, if there is one, for the schemas that a batch needs; comes before [`Self::decode`].
+    /// Waits for a registry that does not answer. None: given up because `give_up` said so.
+    ///
+    /// # Errors
+    /// Where the registry refuses the host, or what answers is none.
+    pub fn learn(&mut self, batch: &Batch, give_up: &dyn Fn() -> bool) -> anyhow::Result<Option<()>> {
+        match &mut self.registry {
+            Some(registry) => registry.learn(batch, give_up),
+            None => Ok(Some(())),
+        }
     }
 
     /// Decodes a batch. What is wrong with a record rejects that record, and no other. Text that an event
     /// holds in another form than plain JSON is appended to the batch's arena; the records stay as they came.
     pub fn decode(&mut self, batch: &mut Batch) -> Decoded {
         let mut topic = self.topics.remove(&batch.topic).unwrap_or_default();
+        self.block.begin_batch();
         let mut decoded = Decoded { changes: Vec::with_capacity(batch.records.len()), ..Decoded::default() };
         for index in 0..batch.records.len() as u32 {
             let cells = decoded.cells.len();
@@ -182,6 +249,15 @@ impl Decoder {
         self.shapes.get(id).expect("shape ids come from this decoder")
     }
 
+    /// What stands for a key or value whose schema is in a registry: JSON, and how it was written. None: it
+    /// stands for itself.
+    fn open(&self, side: Side, span: Span, batch: &mut Batch) -> Result<Option<(Span, Arc<Codec>)>, String> {
+        match &self.registry {
+            Some(registry) => registry.open(side, span, batch),
+            None => Ok(None),
+        }
+    }
+
     fn record(
         &mut self,
         topic: &mut Topic,
@@ -192,56 +268,81 @@ impl Decoder {
         let Some(record) = batch.records.get(index as usize).copied() else {
             return Err("the batch has no such record".into());
         };
-        let arena = batch.arena.as_slice();
-        let Some(value) = record.value.filter(|value| !value.is_empty()) else {
-            return Ok(Outcome::NotChange(NotChange::Tombstone));
+        let framed_key = match record.key {
+            Some(key) => self.open(Side::Key, key, batch)?,
+            None => None,
         };
+        let key = match &framed_key {
+            Some((span, _)) => KeyText { span: Some(*span), registered: true },
+            None => KeyText { span: record.key, registered: false },
+        };
+        let Some(value) = record.value.filter(|value| !value.is_empty()) else {
+            return self.tombstone(topic, batch, (index, key), cells);
+        };
+        let framed = self.open(Side::Value, value, batch)?;
+        let value = framed.as_ref().map_or(value, |(span, _)| *span);
+        let arena = batch.arena.as_slice();
         let refuse = |found| classify::not_an_object(value.of(arena), found);
-        let scanned = self.value.scan(arena, value, &topic.schemas);
+        let scanned = match &framed {
+            Some(_) => self.value.scan::<topic::KnownSchema>(arena, value, &[]),
+            None => self.value.scan(arena, value, &topic.schemas),
+        };
         let scanned = scanned.map_err(|fault| refuse(Err(fault.to_string())))?;
         match scanned.root {
             Json::Object => {}
-            Json::Null => return Ok(Outcome::NotChange(NotChange::Tombstone)),
+            Json::Null => return self.tombstone(topic, batch, (index, key), cells),
             other => return Err(refuse(Ok(other))),
         }
-        let view = View { scanner: &self.value, arena };
-        let opened = Opened::find(view, &mut topic.wrapped);
-        if let Some(schema) = opened.schema {
+        let view = View { scanner: &self.value, arena, options: &self.options };
+        let opened = match &framed {
+            Some(_) => Opened::plain(view),
+            None => Opened::find(view, &mut topic.wrapped),
+        };
+        if let Some((_, codec)) = &framed {
+            topic.use_registered(&codec.label, &codec.schema);
+        } else if let Some(schema) = opened.schema {
             topic.use_schema(view.text(schema), scanned.known);
         }
+        let typed = framed.is_some() || opened.schema.is_some();
         if opened.payload.is_some_and(|(_, payload)| payload.json == Json::Null) {
-            return Ok(Outcome::NotChange(NotChange::Tombstone));
+            return self.tombstone(topic, batch, (index, key), cells);
         }
-        read_key(&mut self.key, topic, arena, record.key, &mut self.key_names);
+        let options = (arena, &self.options);
+        let key = read_key(&mut self.key, topic, options, key, &mut self.key_names);
         if !opened.parts.is_envelope() {
-            return other(topic, batch, view, &opened, &self.key_names).map(Outcome::NotChange);
+            let row = opened.payload.map_or(scan::ROOT, |(payload, _)| payload);
+            return match other(topic, batch, view, (&opened, typed), &self.key_names)? {
+                Class::NotChange(class) => Ok(Outcome::NotChange(class)),
+                Class::CloudEvent => self.cloud_event(topic, batch, (index, key), row, cells),
+                Class::Flattened => self.flattened(topic, batch, (index, key, typed), row, cells),
+            };
         }
         let parts = &opened.parts;
-        let op = parts.op(view)?;
         let source = parts.source(view, &mut topic.source)?;
-        let captured_at_us = parts.captured_at_us(view)?;
-        let typed = opened.schema.is_some();
-        let shaped = if matches!(op, Op::Truncate | Op::Message) {
+        let (op, captured_at_us) = (parts.op(view)?, parts.captured_at_us(view)?);
+        let head = Head { record: index, op, source, captured_at_us, typed, key };
+        if matches!(op, Op::Truncate | Op::Message) {
             let shape = topic.rowless(&batch.topic, view, &source, typed, &mut self.shapes)?;
-            Shaped { shape, before: None, after: None }
-        } else {
-            let (before, after) = (parts.before()?, parts.after()?);
-            let (needed, row) = if op == Op::Delete { ("before", before) } else { ("after", after) };
-            row.ok_or_else(|| format!("op {} without `{needed}`: nothing says which row", op.letter()))?;
-            let rows = Rows { view, source, before, after, key: &self.key_names };
-            topic.shape(&batch.topic, &rows, typed, &mut self.shapes, cells)?
+            return Ok(head.change(Shaped { shape, before: None, after: None }));
+        }
+        let [before, after] = match parts.rows(op) {
+            Ok(rows) => rows,
+            Err(unusual) => {
+                let (documents, details) = (parts.documents(), details(view, &opened));
+                return self.unusual(topic, batch, head, (unusual, documents, details), cells);
+            }
         };
-        Ok(Outcome::Change(Change {
-            record: index,
-            op,
-            shape: shaped.shape,
-            before: shaped.before,
-            after: shaped.after,
-            committed_at_us: source.committed_at_us,
-            captured_at_us,
-            source: Some(source.span),
-        }))
+        let rows = Rows { view, source, before, after, key: &self.key_names, flattened: false };
+        Ok(head.change(topic.shape(&batch.topic, &rows, typed, &mut self.shapes, cells)?))
     }
+}
+
+/// A record's key, as JSON where it is any.
+#[derive(Debug, Clone, Copy)]
+struct KeyText {
+    span: Option<Span>,
+    /// Its schema was in a registry.
+    registered: bool,
 }
 
 /// What a value holds, outside of the converter's wrapper if it has one.
@@ -254,18 +355,23 @@ struct Opened<'a> {
 }
 
 impl<'a> Opened<'a> {
+    /// What stands in no wrapper.
+    fn plain(view: View<'a>) -> Self {
+        Opened { parts: Parts::find(view, view.scanner.members()), payload: None, schema: None }
+    }
+
     /// `wrapped` is what the topic's first record settled, and is settled here if it was not.
     fn find(view: View<'a>, wrapped: &mut Option<bool>) -> Self {
-        let parts = Parts::find(view, view.scanner.members());
-        let plain = Opened { parts, payload: None, schema: None };
-        let wrapper = if parts.is_envelope() { None } else { envelope::wrapper(view) };
-        let Some(((_, schema), payload)) = wrapper else {
+        let plain = Opened::plain(view);
+        let wrapper = if plain.parts.is_envelope() { None } else { envelope::wrapper(view) };
+        let Some(((index, schema), payload)) = wrapper else {
             wrapped.get_or_insert(false);
             return plain;
         };
         let parts = Parts::find(view, view.scanner.members_of(payload.0));
         // Without an envelope this may be a row that has columns of these two names.
-        if *wrapped.get_or_insert(true) || parts.is_envelope() {
+        let is_schema = || schema.json == Json::Null || has_type(view, index);
+        if *wrapped.get_or_insert_with(|| parts.is_envelope() || is_schema()) || parts.is_envelope() {
             let schema = (schema.json == Json::Object).then_some(schema.value);
             Opened { parts, payload: Some(payload), schema }
         } else {
@@ -274,44 +380,53 @@ impl<'a> Opened<'a> {
     }
 }
 
-/// Writes the names of the key's members to `names`; none where the key is no JSON object, as it need not
-/// be: keys may be null, plain text, or in another converter's format.
+/// Whether an object has the member that every schema of the converter has.
+fn has_type(view: View<'_>, object: u32) -> bool {
+    view.scanner.members_of(object).any(|(_, member)| member.name(view.arena).as_ref() == b"type")
+}
+
+/// Writes the names of the key's members to `names`, and says whose members they are; none where the key is
+/// no JSON object, as it need not be: keys may be null, plain text, or in another converter's format. A key
+/// whose schema was in a registry has no wrapper.
 fn read_key(
     scanner: &mut Scanner,
     topic: &mut Topic,
-    arena: &[u8],
-    key: Option<Span>,
+    (arena, options): (&[u8], &Options),
+    key: KeyText,
     names: &mut Vec<Span>,
-) {
+) -> Option<u32> {
     names.clear();
-    let Some(key) = key else { return };
-    let Ok(scanned) = scanner.scan(arena, key, &topic.key_schemas) else { return };
-    let view = View { scanner, arena };
-    let mut members = scanner.members();
-    if let Some(((index, schema), (payload, _))) = envelope::wrapper(view) {
-        let is_schema = |(_, member): (u32, &Member)| member.name(arena).as_ref() == b"type";
-        if scanned.known.is_some() || schema.json == Json::Null || scanner.members_of(index).any(is_schema) {
-            members = scanner.members_of(payload);
-            if schema.json == Json::Object {
-                topic.use_key_schema(schema.value.of(arena), scanned.known);
+    let scanned = scanner.scan(arena, key.span?, &topic.key_schemas).ok()?;
+    let view = View { scanner, arena, options };
+    let mut row = scan::ROOT;
+    match envelope::wrapper(view).filter(|_| !key.registered) {
+        Some(((index, schema), (payload, _))) => {
+            let looks_so = scanned.known.is_some() || schema.json == Json::Null || has_type(view, index);
+            // A key may have columns of these two names.
+            if *topic.key_wrapped.get_or_insert(looks_so) && looks_so {
+                row = payload;
+                if schema.json == Json::Object {
+                    topic.use_key_schema(schema.value.of(arena), scanned.known);
+                }
             }
         }
+        None if scanned.root == Json::Object && !key.registered => _ = topic.key_wrapped.get_or_insert(false),
+        None => {}
     }
-    names.extend(members.map(|(_, member)| member.key));
+    names.extend(scanner.members_of(row).map(|(_, member)| member.key));
+    (scanned.root == Json::Object && (row == scan::ROOT || !names.is_empty())).then_some(row)
 }
 
-/// The class of a record that is no envelope.
+/// The class of a record that is no envelope. `typed`: the first of the topic's schemas is its own.
 fn other(
     topic: &Topic,
     batch: &Batch,
     view: View<'_>,
-    opened: &Opened<'_>,
+    (opened, typed): (&Opened<'_>, bool),
     key: &[Span],
-) -> Result<NotChange, String> {
+) -> Result<Class, String> {
     let schema = match topic.schemas.first() {
-        Some(schema) if opened.schema.is_some() => {
-            schema.parsed.as_ref().map_err(String::clone)?.name.as_str()
-        }
+        Some(schema) if typed => schema.parsed.as_ref().map_err(String::clone)?.name.as_str(),
         _ => "",
     };
     let members = match opened.payload {
@@ -326,6 +441,8 @@ fn other(
     Other { topic: &batch.topic, schema, key: &key, members: &members.collect::<Vec<_>>() }
         .class(&opened.parts)
 }
+
+mod forms;
 
 #[cfg(test)]
 pub(crate) mod fixture;

@@ -26,5 +26,6 @@ pub mod pipeline;
 pub mod cli;
 pub mod config;
 pub mod error;
+mod pause;
 pub mod signal;
 pub mod telemetry;

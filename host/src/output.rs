@@ -16,13 +16,17 @@ use crate::error::Classify;
 /// How much of a record's value is shown, bytes.
 const SHOWN_BYTES: usize = 400;
 
-/// Writes the rows of a `Native` block as JSON lines, `_table` first.
-pub fn write_rows(out: &mut dyn Write, table: &str, block: &[u8]) -> Result<()> {
+/// Writes the rows of a `Native` block as JSON lines, `_table` first. Rows of keys that leave have the columns
+/// `told` only.
+pub fn write_rows(out: &mut dyn Write, table: &str, block: &[u8], told: &[&str]) -> Result<()> {
     let read = read_block(block).map_err(|e| anyhow!(e))?;
     for row in read.rows {
         let mut line = Map::new();
         line.insert("_table".to_owned(), table.into());
         line.extend(read.names.iter().cloned().zip(row));
+        if leaves(&line) {
+            line.retain(|name, _| name == "_table" || told.contains(&name.as_str()));
+        }
         serde_json::to_writer(&mut *out, &Value::Object(line))?;
         out.write_all(b"\n")?;
     }
@@ -51,12 +55,34 @@ pub fn print_records(out: &mut dyn Write, batch: &Batch, repeated: bool) -> Resu
     Ok(())
 }
 
-/// Prints each row of a `Native` block but those of the indices `gone`.
-pub fn print_rows(out: &mut dyn Write, table: &str, block: &[u8], gone: &[usize], dry: bool) -> Result<()> {
-    let verb = if dry { "would write" } else { "wrote" };
+/// Whether a row says that its key leaves.
+fn leaves(row: &Map<String, Value>) -> bool {
+    row.get("_is_deleted").is_some_and(|flag| *flag == 1)
+}
+
+/// Prints each row of a `Native` block but those of the indices `gone`; of keys that leave the columns `told`.
+pub fn print_rows(
+    out: &mut dyn Write,
+    table: &str,
+    block: &[u8],
+    told: &[&str],
+    gone: &[usize],
+    dry: bool,
+) -> Result<()> {
     let read = read_block(block).map_err(|e| anyhow!(e))?;
-    for (_, row) in read.lines().enumerate().filter(|(index, _)| !gone.contains(index)) {
-        writeln!(out, "{verb} {table} {row}").context("printing").environment()?;
+    for (_, row) in read.rows.into_iter().enumerate().filter(|(index, _)| !gone.contains(index)) {
+        let mut line: Map<String, Value> = read.names.iter().cloned().zip(row).collect();
+        let removed = leaves(&line);
+        if removed {
+            line.retain(|name, _| told.contains(&name.as_str()));
+        }
+        let verb = match (removed, dry) {
+            (false, false) => "wrote",
+            (false, true) => "would write",
+            (true, false) => "removed",
+            (true, true) => "would remove",
+        };
+        writeln!(out, "{verb} {table} {}", Value::Object(line)).context("printing").environment()?;
     }
     out.flush().context("printing").environment()
 }

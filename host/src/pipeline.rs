@@ -14,6 +14,7 @@ mod deliver;
 mod letters;
 mod prepare;
 mod reach;
+mod schema;
 mod targets;
 
 use std::fs::File;
@@ -33,10 +34,13 @@ use self::letters::Letters;
 use self::prepare::{Prepared, Preparer};
 use self::reach::Reach;
 use self::targets::Targets;
+use crate::batch::HeaderNames;
 use crate::cli::summary::Summary;
 use crate::clickhouse::client::Client;
 use crate::commit::DIGEST_DIGITS;
 use crate::config::{Settings, Sink, Source};
+use crate::debezium::Decoder;
+use crate::debezium::registry::{self, Registry};
 use crate::debezium::value;
 use crate::error::Classify;
 use crate::signal::Shutdown;
@@ -134,10 +138,11 @@ impl<'a> Stages<'a> {
             Sink::ClickHouse(sink) => Some(Client::connect(sink, Handle::current())?),
             Sink::Lines { .. } => None,
         };
-        let targets = Arc::new(Mutex::new(Targets::new(client.clone(), settings)));
+        let targets = Arc::new(Targets::new(client.clone(), settings));
         let (input, commits) = match &settings.source {
             Source::Kafka(source) => {
-                let (input, commits) = kafka::open(source, settings.batch, settings.dry_run)?;
+                let headers = header_names(settings);
+                let (input, commits) = kafka::open(source, settings.batch, headers, settings.dry_run)?;
                 (Input::Kafka(Box::new(input)), Some(commits))
             }
             Source::Lines { .. } => (Input::Lines, None),
@@ -160,7 +165,15 @@ impl<'a> Stages<'a> {
         };
         let print = settings.print.then_some(out);
         let deliverer = Deliverer::new(reach, rows, Letters::open(settings)?, print);
-        let preparer = Preparer::new(transform, targets);
+        let registry = match &settings.registry {
+            Some(registry) => {
+                let client = registry::client::Client::new(registry, Handle::current())?;
+                Some(Registry::new(Box::new(client), registry.framing))
+            }
+            None => None,
+        };
+        let decoder = Decoder::with(settings.records.clone(), registry);
+        let preparer = Preparer::new(transform, decoder, targets, settings.truncate);
         Ok(Stages { input, preparer, deliverer })
     }
 
@@ -205,7 +218,7 @@ fn read(input: Input, settings: &Settings, batches: SyncSender<SourceBatch>, sto
             let time_is_up = || _ = stop.draining.get_or_init(Instant::now);
             lines::run(
                 path.as_deref(),
-                &settings.batch,
+                (&settings.batch, &header_names(settings)),
                 batches,
                 &settings.bounds,
                 &stop.shutdown,
@@ -215,6 +228,13 @@ fn read(input: Input, settings: &Settings, batches: SyncSender<SourceBatch>, sto
         }
         (Input::Lines, Source::Kafka(_)) => Ok(()),
     }
+}
+
+/// The record headers that decoding looks at. Without any the sources do not look at headers.
+fn header_names(settings: &Settings) -> HeaderNames {
+    let mut names = HeaderNames::default();
+    names.add(settings.records.headers().iter().map(String::as_str));
+    names
 }
 
 fn prepare(

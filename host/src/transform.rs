@@ -7,6 +7,7 @@ mod answer;
 mod bindings;
 pub mod describe;
 pub mod engine;
+pub mod keyed;
 pub mod limits;
 pub mod plan;
 pub mod run;
@@ -262,9 +263,9 @@ impl Instance {
         let batch = wit::Batch { table: shape, rows: changes as u32, columns: &columns };
         match bindings.rowgate_transform_handler().call_apply(&mut self.store, batch) {
             Ok(Ok(answer)) => {
-                let (answer, removed) = from_wit(answer);
+                let answer = from_wit(answer);
                 let max_rows = changes.saturating_mul(MAX_ROWS_PER_CHANGE);
-                answer::check(answer, &removed, &Asked { plan, changes, max_rows }).map_err(CallError::Lied)
+                answer::check(answer, &Asked { plan, changes, max_rows }).map_err(CallError::Lied)
             }
             Ok(Err(reason)) => Err(CallError::Returned(format!("the transform failed: {reason}"))),
             Err(error) => Err(self.trap("apply", &error)),
@@ -303,11 +304,9 @@ fn wit_column(column: &Column) -> wit::ColumnParam<'_> {
     }
 }
 
-/// The answer in the host's types, and each part's `removed`.
-fn from_wit(answer: wit::Answer) -> (Answer, Vec<Vec<u8>>) {
-    let mut removed = Vec::with_capacity(answer.parts.len());
+/// The answer in the host's types.
+fn from_wit(answer: wit::Answer) -> Answer {
     let parts = answer.parts.into_iter().map(|part| {
-        removed.push(part.removed);
         let computed = part.computed.into_iter().map(|column| Column {
             states: column.states,
             cells: match column.cells {
@@ -319,11 +318,11 @@ fn from_wit(answer: wit::Answer) -> (Answer, Vec<Vec<u8>>) {
                 }
             },
         });
-        Part { rows: part.rows, computed: computed.collect() }
+        Part { rows: part.rows, removed: part.removed, computed: computed.collect() }
     });
     let parts = parts.collect();
     let rejects = answer.rejects.into_iter().map(|reject| (reject.row, reject.reason)).collect();
-    (Answer { parts, rejects }, removed)
+    Answer { parts, rejects }
 }
 
 #[cfg(test)]

@@ -168,7 +168,8 @@ fn refused(name: &str, columns: &str, texts: &[&str]) {
     topic.produce(1, &events::updates(10));
     let database = Database::new(name);
     database.query(&format!("CREATE TABLE my_table ({columns}) ENGINE = MergeTree ORDER BY tuple()"));
-    let ended = Host::pipeline(&topic, &database).arg("--until-caught-up").run();
+    let ended =
+        Host::pipeline(&topic, &database).args(["--schema-changes", "stop", "--until-caught-up"]).run();
     says(&ended, USAGE, texts);
     assert_eq!(database.count("my_table"), 0);
     assert!(!database.has_table("_rowgate_dead_letters"));

@@ -11,7 +11,7 @@ use crate::support::{Database, Ended, Host, Stack, assert_same, places};
 const DIGEST: &str = ",\"_transform\":\"";
 
 /// A record that goes to the dead letters: its offset, and a part of the reason.
-type Letter = (u64, &'static str);
+pub type Letter = (u64, &'static str);
 
 const UNCHANGED_TOAST: &str = "column `big` (Nullable(String)): the source did not send the value, because it did \
      not change (unchanged TOAST): set the source table's REPLICA IDENTITY to FULL, or leave the column out";
@@ -38,7 +38,8 @@ fn expected(file: &str, transform: &str) -> Vec<String> {
     fs::read_to_string(file).expect("the fixture").lines().map(str::to_owned).collect()
 }
 
-fn check(file: &str, transform: &str, letters: &[Letter]) {
+/// Checks the rows and the dead letters that recorded events give.
+pub fn check(file: &str, transform: &str, letters: &[Letter]) {
     let ended = output(file, transform);
     assert_same(&format!("{file} by {transform}"), &rows(&ended), &expected(file, transform));
 

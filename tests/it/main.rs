@@ -1,4 +1,4 @@
-//! The host's own binary against real servers: PostgreSQL, Debezium, Kafka, ClickHouse.
+//! The host's own binary against real servers: PostgreSQL, MariaDB, Debezium, Kafka, ClickHouse.
 //!
 //! What a person is promised stands here as the name of a test. The servers are brought up once, by the first
 //! test that needs them, and taken down when the process ends, however it ends (`support/cleanup.rs`). Each
@@ -16,11 +16,17 @@ mod faults;
 mod fixtures;
 mod groups;
 mod hostile;
+mod keyed;
+mod inputs;
 mod main_path;
+mod mariadb;
 mod old_server;
 mod policies;
 mod properties;
+mod registry;
+mod schema_changes;
 mod signals;
 mod swap;
 mod tables;
+mod transforms;
 mod types;

@@ -213,7 +213,8 @@ pub mod suite {
         let topic = server.topic("tables_evolve");
         topic.produce(1, &events::updates(3));
         let database = server.database("tables_evolve");
-        let host = || Host::pipeline(&topic, &database).arg("--until-caught-up");
+        let host =
+            || Host::pipeline(&topic, &database).args(["--schema-changes", "stop", "--until-caught-up"]);
         host().succeed();
         let mut row = events::row(3, "name 3");
         row["colour"] = json!("red");

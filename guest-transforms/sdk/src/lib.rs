@@ -62,6 +62,7 @@ mod log;
 mod output;
 mod params;
 mod rule;
+pub mod select;
 pub mod testing;
 pub mod time;
 

@@ -40,12 +40,21 @@ impl Out<'_> {
         }
     }
 
+    /// Takes the key of this change out of every output, whatever the change was. The row needs no values but
+    /// those of the key.
+    pub fn remove(&mut self) {
+        for output in 0..self.parts.len() {
+            self.remove_in(OutputId(output));
+        }
+    }
+
     /// Makes a row of this change in one output.
     pub fn keep_in(&mut self, output: OutputId) {
         self.push(output, self.is_delete);
     }
 
-    /// Makes a row in one output that takes its key out of it, whatever the change was.
+    /// Makes a row in one output that takes its key out of it, whatever the change was. An output without a key
+    /// has nothing to take out; the change is rejected.
     pub fn remove_in(&mut self, output: OutputId) {
         if !self.parts[output.0].keyed {
             self.fault

@@ -33,13 +33,28 @@ impl Params {
     /// # Errors
     /// Names the parameter that is not, and those that are.
     pub fn allow(&self, names: &[&str]) -> Result<(), String> {
-        let Some((unknown, _)) = self.0.iter().find(|(name, _)| !names.contains(&name.as_str())) else {
+        self.allow_with(names, &[])
+    }
+
+    /// The same where there are also parameters for each table: those that begin with one of `prefixes`, such
+    /// as `key.`, and go on with a table's name.
+    ///
+    /// # Errors
+    /// Names the parameter that is none of these, and those that are.
+    pub fn allow_with(&self, names: &[&str], prefixes: &[&str]) -> Result<(), String> {
+        let is_known = |given: &str| {
+            let for_table = |prefix: &&str| given.len() > prefix.len() && given.starts_with(*prefix);
+            names.contains(&given) || prefixes.iter().any(for_table)
+        };
+        let Some((unknown, _)) = self.0.iter().find(|(name, _)| !is_known(name)) else {
             return Ok(());
         };
-        if names.is_empty() {
+        if names.is_empty() && prefixes.is_empty() {
             return Err(format!("unknown parameter `{unknown}`: this transform has none"));
         }
-        let known: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+        let names = names.iter().map(|name| format!("`{name}`"));
+        let known: Vec<String> =
+            names.chain(prefixes.iter().map(|prefix| format!("`{prefix}<table>`"))).collect();
         Err(format!("unknown parameter `{unknown}`: there are {}", known.join(", ")))
     }
 }
@@ -75,5 +90,16 @@ mod tests {
         );
         assert_eq!(given.allow(&[]), Err("unknown parameter `unit`: this transform has none".into()));
         assert_eq!(given.allow(&["unit", "tiems"]), Ok(()));
+    }
+
+    #[test]
+    fn a_name_may_go_on_with_a_tables() {
+        let given = params(&[("key.public.orders", "id"), ("key.", "x")]).unwrap();
+        assert_eq!(
+            given.allow_with(&["key"], &["key."]),
+            Err("unknown parameter `key.`: there are `key`, `key.<table>`".into())
+        );
+        let given = params(&[("key", "id"), ("key.orders", "x")]).unwrap();
+        assert_eq!(given.allow_with(&["key"], &["key."]), Ok(()));
     }
 }

@@ -97,8 +97,9 @@ impl Rule {
         self.last().target = Some(table.to_owned());
     }
 
-    /// Makes the output keep one row, the newest, for each key; without it, the output is a log. A delete
-    /// removes its key.
+    /// Makes the output keep one row, the newest, for each key; without it, the output is a log. The columns are
+    /// named as in the output. The row of a delete takes its key out, as does [`Out::remove`]; both need the
+    /// key's values, so copy these from `Input::Latest`: a delete has no row after it.
     pub fn key(&mut self, columns: &[&str]) {
         self.last().key = columns.iter().map(|&column| column.to_owned()).collect();
     }

@@ -1,4 +1,8 @@
-//! Times as sources without a schema write them: ISO 8601 text, or a number since 1970.
+//! Times as sources without a schema write them, ISO 8601 text or a number since 1970, and times as text.
+
+mod text;
+
+pub use text::{DateText, TimeText, TimestampText};
 
 /// A point of time in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,12 +1,14 @@
 //! The rule that the shipped transforms share: changes of some kinds, with the row's columns, times in UTC,
 //! and the operation.
 
-use rowgate_transform::{Cell, Computed, Field, Input, Kind, Ops, Params, Read, Rule, Table};
+use rowgate_transform::select::{Patterns, RESERVED, free_name};
+use rowgate_transform::{Cell, Computed, Input, Kind, Ops, Params, Read, Rule, Table};
 
-use crate::times::{Reader, Times};
+use crate::times::Reader;
 
-/// Columns of the output that the transform or the host adds; a source column of such a name gets another.
-const TAKEN: [&str; 7] = ["op", "ts", "_topic", "_partition", "_offset", "_seq", "_transform"];
+/// Columns beside the reserved ones that the transform or the host adds; a source column of such a name gets
+/// another.
+const ADDED: [&str; 2] = ["op", "ts"];
 
 /// Keeps changes of some kinds. Each gives one row: every column of the row, and `op`.
 ///
@@ -14,14 +16,13 @@ const TAKEN: [&str; 7] = ["op", "ts", "_topic", "_partition", "_offset", "_seq",
 /// - Where they have none, the columns named by the parameter `times` are read as times and become
 ///   `DateTime64(6, 'UTC')`: integers by their size, or as the parameter `unit` says, and ISO 8601 text. A
 ///   value that is no time rejects its change. Columns of other kinds than integer and text are copied.
-/// - A source column named `op`, `ts`, `_topic`, `_partition`, `_offset`, `_seq` or `_transform` becomes
-///   `source_op` and so on.
+/// - A source column named `op`, `ts`, or as one of [`RESERVED`], becomes `source_op` and so on.
 #[derive(Debug)]
 pub struct Changes {
     ops: Ops,
     /// The row that is kept, by the number of a field.
     row: fn(u32) -> Input,
-    times: Times,
+    times: Patterns,
     reader: Reader,
 }
 
@@ -32,18 +33,19 @@ impl Changes {
     /// Names the parameter that is unknown, or whose value is not one of those allowed.
     pub fn configure(params: &Params, ops: Ops, row: fn(u32) -> Input) -> Result<Self, String> {
         params.allow(&["times", "unit", "subsecond"])?;
-        let times = Times::parse(params.get("times").unwrap_or("*_at"))?;
+        let times = Patterns::parse("times", params.get("times").unwrap_or("*_at"))?;
         let reader = Reader::parse(params.get("unit"), params.get("subsecond"))?;
         Ok(Self { ops, row, times, reader })
     }
 
     /// What is done with a table.
     pub fn rule(&self, table: &Table) -> Rule {
+        let taken = [&ADDED[..], &RESERVED[..]].concat();
         let mut rule = Rule::on(self.ops);
         let mut times: Vec<(Read, Computed, String)> = Vec::new();
         for (field, at) in table.fields.iter().zip(0..) {
             let input = (self.row)(at);
-            let name = output_name(&field.name, &table.fields);
+            let name = free_name(&field.name, &taken, &table.fields);
             if !table.typed
                 && matches!(field.kind, Kind::Int | Kind::Text)
                 && self.times.contains(&field.name)
@@ -75,15 +77,4 @@ impl Changes {
             Ok(())
         })
     }
-}
-
-/// The name that a source column gets: its own, unless that is taken.
-fn output_name(name: &str, fields: &[Field]) -> String {
-    let mut output = name.to_owned();
-    while TAKEN.contains(&output.as_str())
-        || (output != name && fields.iter().any(|field| field.name == output))
-    {
-        output = format!("source_{output}");
-    }
-    output
 }

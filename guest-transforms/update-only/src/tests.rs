@@ -123,7 +123,19 @@ fn columns_of_other_kinds_are_no_times() {
 
 #[test]
 fn a_name_that_is_taken_is_given_another() {
-    let names = ["op", "ts", "_topic", "_partition", "_offset", "_seq", "_transform", "source_ts", "Op"];
+    let names = [
+        "op",
+        "ts",
+        "_topic",
+        "_partition",
+        "_offset",
+        "_seq",
+        "_transform",
+        "_version",
+        "_is_deleted",
+        "source_ts",
+        "Op",
+    ];
     let table =
         names.iter().fold(TableBuilder::new("t"), |table, name| table.column(name, Kind::Int)).build();
     let run = run::<UpdateOnly>(&[], &table, &[]).unwrap();
@@ -138,6 +150,8 @@ fn a_name_that_is_taken_is_given_another() {
             "source__offset",
             "source__seq",
             "source__transform",
+            "source__version",
+            "source__is_deleted",
             "source_ts",
             "Op",
             "op"

@@ -1,51 +1,10 @@
-//! Which columns are times, and what their values say.
+//! What the values of columns that are times say.
 
 use rowgate_transform::Cell;
 use rowgate_transform::time::{Instant, Unit, parse_iso};
 
 /// The most characters of a value that a reason repeats.
 const SHOWN: usize = 40;
-
-/// The parameter `times`: names of columns, each with any number of `*` for any characters.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Times(Vec<String>);
-
-impl Times {
-    /// # Errors
-    /// When there is nothing between two commas.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        if text.trim().is_empty() {
-            return Ok(Self(Vec::new()));
-        }
-        let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
-        if names.iter().any(String::is_empty) {
-            return Err(format!(
-                "parameter `times` is `{text}`: it must be names of columns with commas between them, such as \
-                 `*_at,birthday`, or empty for none"
-            ));
-        }
-        Ok(Self(names))
-    }
-
-    pub(crate) fn contains(&self, name: &str) -> bool {
-        self.0.iter().any(|pattern| matches(pattern, name))
-    }
-}
-
-/// Whether a name is what a pattern says.
-fn matches(pattern: &str, name: &str) -> bool {
-    let mut parts = pattern.as_bytes().split(|&byte| byte == b'*');
-    // There is a first part always, and a last one beside it only where there is a `*`.
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = name.as_bytes().strip_prefix(first) else { return false };
-    let Some(end) = parts.next_back() else { return rest.is_empty() };
-    for part in parts {
-        let found = (0..=rest.len()).find_map(|at| rest.get(at..)?.strip_prefix(part));
-        let Some(after) = found else { return false };
-        rest = after;
-    }
-    rest.ends_with(end)
-}
 
 /// How the values of such columns are read: the parameters `unit` and `subsecond`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -120,44 +79,6 @@ fn shown(cell: Cell<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_pattern_matches_names() {
-        for (pattern, name) in [
-            ("a", "a"),
-            ("*_at", "created_at"),
-            ("*_at", "_at"),
-            ("created*", "created"),
-            ("*", ""),
-            ("*", "anything"),
-            ("a*b*c", "abc"),
-            ("a*b*c", "a-b-b-c"),
-            ("**x", "x"),
-            ("a*a", "aa"),
-        ] {
-            assert!(matches(pattern, name), "{pattern} {name}");
-        }
-        for (pattern, name) in [
-            ("a", "ab"),
-            ("a", "ba"),
-            ("", "a"),
-            ("*_at", "created_at_"),
-            ("*_at", "CREATED_AT"),
-            ("a*b*c", "acb"),
-            ("a*a", "a"),
-            ("ab*bc", "abc"),
-        ] {
-            assert!(!matches(pattern, name), "{pattern} {name}");
-        }
-    }
-
-    #[test]
-    fn names_are_separated_by_commas() {
-        let times = Times::parse(" a , *_at").unwrap();
-        assert!(times.contains("a") && times.contains("b_at") && !times.contains("b"));
-        assert!(!Times::parse("").unwrap().contains("a_at"));
-        assert!(Times::parse("a,,b").unwrap_err().starts_with("parameter `times` is `a,,b`"));
-    }
 
     #[test]
     fn a_long_value_is_cut_and_stays_on_one_line() {

@@ -72,6 +72,7 @@ impl Step for Twin {
             plan: plan.clone(),
             output: 0,
             seqs: vec![0; part.rows.len()],
+            standings: vec![],
             changes: part.rows.into_iter().map(|row| kept[row as usize]).collect(),
             computed: computed
                 .map(|column| Column { states: column.states, cells: from_sdk(column.cells) })

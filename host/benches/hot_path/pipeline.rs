@@ -87,7 +87,8 @@ impl<S: Step> Pipeline<S> {
         let now = Instant::now();
         let mut open = OpenBatch::new(self.topic.clone(), 0, first, None, now);
         for (offset, (key, value)) in (first..).zip(records) {
-            let record = Incoming { offset, timestamp_ms: None, key: Some(key), value: Some(value) };
+            let (key, value) = (Some(*key), Some(*value));
+            let record = Incoming { offset, timestamp_ms: None, key, value, headers: &[] };
             assert!(open.takes(&record, &BATCH));
             open.push(&record, now);
         }
@@ -118,6 +119,10 @@ impl<S: Step> Design for Pipeline<S> {
 /// The binding to the table that the host would create.
 fn bind(rows: &ShapeRows) -> Binding {
     let output = &rows.plan.outputs[rows.output];
-    let columns = planned_columns(output, &rows.shape, &Profile::default());
-    Table::planned("default", &rows.shape.table, &columns, &Profile::default()).unwrap().bind(output, &rows.shape).unwrap()
+    let profile = Profile::default();
+    let columns = planned_columns(output, &rows.shape, &profile);
+    Table::planned("default", &rows.shape.table, &columns, &[], &profile)
+        .unwrap()
+        .bind(output, &rows.shape, false)
+        .unwrap()
 }

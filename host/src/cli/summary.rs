@@ -22,6 +22,12 @@ pub struct Summary {
     pub rows: u64,
     /// Values that others stand for in those rows, by `table.column`.
     pub replaced: Replaced,
+    /// Rows that were left out because a later one of their change has the same key.
+    pub same_key: u64,
+    /// Rows that were written without columns that their table lacks.
+    pub left_out: u64,
+    /// Truncates that outputs with a key were told to ignore.
+    pub truncates_ignored: u64,
     /// From the first record to the last commit.
     pub elapsed: Duration,
 }
@@ -65,6 +71,15 @@ impl fmt::Display for Summary {
         for ((column, replacement), count) in &self.replaced.0 {
             writeln!(f, "replaced      {count} in {column} ({})", replacement.words())?;
         }
+        for (name, count) in [
+            ("rows of a key twice", self.same_key),
+            ("rows without new columns", self.left_out),
+            ("truncates ignored", self.truncates_ignored),
+        ] {
+            if count > 0 {
+                writeln!(f, "{name} {count}")?;
+            }
+        }
         writeln!(f, "records/s     {} (in {:.1} s)", self.records_per_second(), self.elapsed.as_secs_f64())
     }
 }
@@ -84,6 +99,9 @@ mod tests {
             rejected: 1,
             rows: 650,
             replaced: Replaced::default(),
+            same_key: 0,
+            left_out: 0,
+            truncates_ignored: 0,
             elapsed: Duration::from_millis(2500),
         }
     }

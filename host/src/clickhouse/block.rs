@@ -1,13 +1,16 @@
 //! From rows to a `Native` block: each written column, over all rows, in the table's type.
 
 use super::convert::Profile;
-use super::native::{Block, Encoding};
+use super::keyed;
+use super::native::{self, Block, Encoding};
 use super::policy::Replaced;
-use super::table::{Binding, Bound, From};
+use super::table::{Binding, Bound, From, Role};
+use super::types::ColumnType;
 use crate::batch::Batch;
 use crate::columns::{self, Input, Plain};
 use crate::debezium::Decoded;
 use crate::debezium::value::{self, Value};
+use crate::transform::keyed::Standing;
 use crate::transform::run::ShapeRows;
 
 /// Everything that the values of a batch's rows come from.
@@ -41,8 +44,15 @@ pub struct Encoded {
 pub fn encode(values: &Values<'_>, binding: &Binding, rows: &ShapeRows, which: &[usize]) -> Encoded {
     let encoding = Encoding { profile: values.profile, decode: value::decode };
     let mut block = Block::new(encoding, binding.columns.len(), which.len());
+    // Rows of keys that leave have values of their own for the plan's columns.
+    let leaving = rows.standings.iter().any(|standing| *standing != Standing::Lives);
     for column in &binding.columns {
-        add(&mut block, values, column, rows, which);
+        let special =
+            leaving && column.role != Role::Host || column.role == Role::Key && is_float(&column.ty);
+        match special {
+            true => add_keyed(&mut block, values, column, rows, which),
+            false => add(&mut block, values, column, rows, which),
+        }
     }
     let replaced = block.replaced().clone();
     let (body, failed) = block.finish();
@@ -51,7 +61,7 @@ pub fn encode(values: &Values<'_>, binding: &Binding, rows: &ShapeRows, which: &
 
 fn add(block: &mut Block<'_>, values: &Values<'_>, column: &Bound, rows: &ShapeRows, which: &[usize]) {
     let Values { batch, decoded, transform, .. } = *values;
-    let Bound { name, ty, from, rules } = column;
+    let Bound { name, ty, from, rules, .. } = column;
     block.set_rules(*rules);
     match from {
         From::Copy(Input::Topic) => block.constant(name, ty, &batch.topic),
@@ -63,11 +73,87 @@ fn add(block: &mut Block<'_>, values: &Values<'_>, column: &Bound, rows: &ShapeR
         From::Seq => {
             block.column(name, ty, which.iter().map(|row| Ok(Value::Int(rows.seqs[*row].into()))));
         }
+        From::Version => {
+            let offset = |row: &usize| {
+                let record = decoded.changes[rows.changes[*row] as usize].record;
+                keyed::version(batch.records[record as usize].offset)
+            };
+            block.column(name, ty, which.iter().map(offset));
+        }
+        From::IsDeleted => {
+            let leaves = |row: &usize| rows.standings.get(*row).is_some_and(|one| *one != Standing::Lives);
+            block.column(name, ty, which.iter().map(|row| Ok(Value::Bool(leaves(row)))));
+        }
         From::Copy(input) => {
             let change = |row: usize| &decoded.changes[rows.changes[which[row]] as usize];
             let value = |row| columns::value(batch, decoded, &rows.shape, change(row), input);
             let json = |row| columns::json(batch, decoded, change(row), input);
             block.copied(name, ty, Plain::of(columns::wire(input, &rows.shape)), json, value);
         }
+    }
+}
+
+fn is_float(ty: &ColumnType) -> bool {
+    matches!(ty.bare(), ColumnType::Float32 | ColumnType::Float64)
+}
+
+/// As [`add`], for a column of the plan, where a row may be of a key that leaves.
+fn add_keyed(block: &mut Block<'_>, values: &Values<'_>, column: &Bound, rows: &ShapeRows, which: &[usize]) {
+    let Values { batch, decoded, .. } = *values;
+    let Bound { name, ty, from, role, rules } = column;
+    block.set_rules(*rules);
+    let standing = |row: usize| rows.standings.get(which[row]).copied().unwrap_or(Standing::Lives);
+    let is_blank = |row| *role != Role::Key && standing(row) != Standing::Lives;
+    match from {
+        From::Copy(input) => {
+            let (latest, before) = of_leaving(input);
+            let input = |row| match standing(row) {
+                Standing::Lives => input,
+                Standing::Leaves => &latest,
+                Standing::Left => &before,
+            };
+            let change = |row: usize| &decoded.changes[rows.changes[which[row]] as usize];
+            let value = |row| match is_blank(row) {
+                true => Ok(keyed::blank(ty)),
+                false => {
+                    ordered(column, columns::value(batch, decoded, &rows.shape, change(row), input(row)))
+                }
+            };
+            let json = |row| match is_blank(row) {
+                true => None,
+                false => columns::json(batch, decoded, change(row), input(row)),
+            };
+            block.copied(name, ty, Plain::of(columns::wire(&latest, &rows.shape)), json, value);
+        }
+        from => {
+            let value = |row: usize| match from {
+                _ if is_blank(row) => Ok(keyed::blank(ty)),
+                From::Computed(index, kind) => {
+                    ordered(column, native::cell(&rows.computed[*index], *kind, which[row]))
+                }
+                From::Constant(text) => Ok(Value::Text(text.as_str().into())),
+                _ => Err("a column of the host is none of the plan's".to_owned()),
+            };
+            block.column(name, ty, (0..which.len()).map(value));
+        }
+    }
+}
+
+/// What a copied column of the key is in the row of a key that leaves: after the change, as far as there is
+/// such a row, and before it.
+fn of_leaving(input: &Input) -> (Input, Input) {
+    match input {
+        Input::After(field) | Input::Latest(field) => (Input::Latest(*field), Input::Before(*field)),
+        other => (other.clone(), other.clone()),
+    }
+}
+
+/// A value of a key must be equal to itself.
+fn ordered<'v>(column: &Bound, value: Result<Value<'v>, String>) -> Result<Value<'v>, String> {
+    match value {
+        Ok(Value::Float(number)) if column.role == Role::Key && number.is_nan() => {
+            Err("a key cannot be NaN, which is equal to nothing".to_owned())
+        }
+        value => value,
     }
 }

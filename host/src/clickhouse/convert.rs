@@ -5,7 +5,7 @@
 //! saturated, and reasons never show a value. The server converts nothing but `LowCardinality` and JSON.
 
 use crate::columns::Kind;
-use crate::debezium::shape::{Guess, Wire};
+use crate::debezium::shape::{Guess, Structured, Wire};
 use crate::debezium::value::Value;
 
 use super::types::ColumnType;
@@ -113,10 +113,20 @@ impl<'a> Family<'a> {
                 ((i64::from(precision) - scale).max(0), scale.max(0))
             })),
             Wire::VariableDecimal => Family::Decimal(None),
+            Wire::UInt64 => Family::Decimal(Some((20, 0))),
+            Wire::DecimalText(digits) => Family::Decimal(
+                digits.map(|(precision, scale)| (i64::from(precision) - i64::from(scale), i64::from(scale))),
+            ),
             Wire::Text => Family::Text(Reading::Decimal),
             Wire::Guess(Guess::Text) => Family::Text(Reading::Loose),
             Wire::Uuid => Family::Uuid,
-            Wire::Bytes => Family::Bytes,
+            Wire::Bytes | Wire::BytesUrl | Wire::BytesHex => Family::Bytes,
+            Wire::Structured(structured) => match structured {
+                Structured::Date => Family::Date,
+                Structured::Time => Family::Time(9),
+                Structured::Timestamp | Structured::ZonedTimestamp => Family::Timestamp(6),
+                Structured::ZonedTime | Structured::Duration => Family::Text(Reading::Decimal),
+            },
             Wire::Bits(_) => Family::Bits,
             Wire::Date | Wire::IsoDate => Family::Date,
             Wire::TimeMillis => Family::Time(3),

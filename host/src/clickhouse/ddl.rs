@@ -11,9 +11,9 @@
 //!   ClickHouse, and an empty one is something else.
 
 use crate::columns::Kind;
-use crate::debezium::shape::{Guess, Wire};
+use crate::debezium::shape::{Guess, Structured, Wire};
 
-use super::names::{check_column, check_table, identifier, shown};
+use super::names::{check_column, check_table, identifier, literal, shown};
 use super::profile::Profile;
 use super::types::ColumnType;
 
@@ -62,7 +62,7 @@ pub const DEAD_LETTER_COLUMNS: [(&str, &str); 10] = [
 ];
 
 /// The columns by which the newest row of a key replaces the ones before it.
-const VERSION: [(&str, &str); 2] = [("_version", "UInt64"), ("_is_deleted", "UInt8")];
+pub const VERSION: [(&str, &str); 2] = [("_version", "UInt64"), ("_is_deleted", "UInt8")];
 
 /// The most labels of an enum that a transform may ask for, and the most bytes of one.
 const MAX_LABELS: (usize, usize) = (1_000, 255);
@@ -84,10 +84,16 @@ fn wire_type(wire: &Wire) -> ColumnType {
         Wire::Float32 => ColumnType::Float32,
         Wire::Float64 | Wire::Guess(Guess::Float) => ColumnType::Float64,
         Wire::Decimal { scale, precision } => decimal_type(*scale, *precision),
-        Wire::Date | Wire::IsoDate => ColumnType::Date32,
+        Wire::DecimalText(Some((precision, scale))) => {
+            i32::try_from(*scale).map_or(ColumnType::String, |scale| decimal_type(scale, Some(*precision)))
+        }
+        Wire::UInt64 => ColumnType::Int { signed: false, bits: 64 },
+        Wire::Date | Wire::IsoDate | Wire::Structured(Structured::Date) => ColumnType::Date32,
+        Wire::Structured(Structured::Timestamp | Structured::ZonedTimestamp) => utc(6),
+        Wire::Structured(Structured::ZonedTime | Structured::Duration) => ColumnType::String,
         Wire::TimeMillis => ColumnType::Time64(3),
         Wire::TimeMicros => ColumnType::Time64(6),
-        Wire::TimeNanos => ColumnType::Time64(9),
+        Wire::TimeNanos | Wire::Structured(Structured::Time) => ColumnType::Time64(9),
         Wire::TimestampMillis => utc(3),
         Wire::TimestampMicros | Wire::TimestampIso => utc(6),
         Wire::TimestampNanos => utc(9),
@@ -96,6 +102,9 @@ fn wire_type(wire: &Wire) -> ColumnType {
         Wire::Map(value) => ColumnType::Map(Box::new(ColumnType::String), Box::new(element_type(value))),
         Wire::Text
         | Wire::Bytes
+        | Wire::BytesUrl
+        | Wire::BytesHex
+        | Wire::DecimalText(None)
         | Wire::Bits(_)
         | Wire::VariableDecimal
         | Wire::JsonText
@@ -187,8 +196,9 @@ fn check_parameters(ty: &ColumnType) -> Result<(), String> {
 /// The statement that creates a plan's table, unless it is there.
 ///
 /// Without a key it is a log: a `MergeTree` ordered by the position of the record. With one, the newest
-/// row of a key replaces the ones before it, and a deleted one removes it. `ts`, the time of the insert, is
-/// added unless the plan has a column of that name.
+/// row of a key replaces the ones before it, and a deleted one removes it, as far as the server can
+/// (`replacing_deletes`); where it cannot, readers leave out what `_is_deleted` says. `ts`, the time of the
+/// insert, is added unless the plan has a column of that name.
 ///
 /// # Errors
 /// Names that the server or the host does not take, repeated columns, and keys that cannot be sorted by.
@@ -215,9 +225,95 @@ pub fn create_table(
         // So that the rows of a range can be found without reading the whole table.
         lines.push("INDEX `_position` (`_partition`, `_offset`) TYPE minmax GRANULARITY 1".to_owned());
         let names: Vec<String> = key.iter().map(|name| identifier(name)).collect();
-        ("ReplacingMergeTree(`_version`, `_is_deleted`)", names.join(", "))
+        let engine = match profile.replacing_deletes {
+            true => "ReplacingMergeTree(`_version`, `_is_deleted`)",
+            false => "ReplacingMergeTree(`_version`)",
+        };
+        (engine, names.join(", "))
     };
     Ok(statement(database, table, &lines, engine, &order, profile))
+}
+
+/// The name of the view of a keyed table's rows that are there now.
+pub fn view_name(table: &str) -> String {
+    format!("{table}_current")
+}
+
+/// The statement that creates the view of the rows of a keyed table that are there now: the newest of each
+/// key, without those that left. It leaves alone whatever has that name.
+///
+/// # Errors
+/// A name that is too long for the server.
+pub fn create_view(database: &str, table: &str, columns: &[&str]) -> Result<String, String> {
+    Ok(format!("CREATE VIEW IF NOT EXISTS {}", view(database, table, columns)?))
+}
+
+/// The statements that make that view anew: one, or if the server refuses it the two others.
+///
+/// # Errors
+/// A name that is too long for the server.
+pub fn replace_view(database: &str, table: &str, columns: &[&str]) -> Result<[String; 3], String> {
+    let replace = format!("CREATE OR REPLACE VIEW {}", view(database, table, columns)?);
+    let drop = format!("DROP VIEW IF EXISTS {}.{}", identifier(database), identifier(&view_name(table)));
+    Ok([replace, drop, create_view(database, table, columns)?])
+}
+
+/// The statement that adds a column. Servers before 2019 do not know `if_not_exists`.
+///
+/// # Errors
+/// A name or a type that the server or the host does not take.
+pub fn add_column(
+    database: &str,
+    table: &str,
+    name: &str,
+    ty: &ColumnType,
+    if_not_exists: bool,
+) -> Result<String, String> {
+    check_columns(&[NewColumn { name, ty }])?;
+    let condition = if if_not_exists { "IF NOT EXISTS " } else { "" };
+    Ok(format!(
+        "ALTER TABLE {}.{} ADD COLUMN {condition}{} {ty}",
+        identifier(database),
+        identifier(table),
+        identifier(name)
+    ))
+}
+
+/// The statement that gives a column another type.
+///
+/// # Errors
+/// A name or a type that the server or the host does not take.
+pub fn modify_column(database: &str, table: &str, name: &str, ty: &ColumnType) -> Result<String, String> {
+    check_columns(&[NewColumn { name, ty }])?;
+    let (database, table) = (identifier(database), identifier(table));
+    Ok(format!("ALTER TABLE {database}.{table} MODIFY COLUMN {} {ty}", identifier(name)))
+}
+
+/// What comes after `CREATE VIEW`.
+fn view(database: &str, table: &str, columns: &[&str]) -> Result<String, String> {
+    let view = view_name(table);
+    check_table(database, &view)?;
+    let columns: Vec<String> = columns.iter().map(|name| identifier(name)).collect();
+    let database = identifier(database);
+    Ok(format!(
+        "{database}.{} AS\nSELECT {}\nFROM {database}.{} FINAL\nWHERE `_is_deleted` = 0",
+        identifier(&view),
+        columns.join(", "),
+        identifier(table),
+    ))
+}
+
+/// The statement that removes what a partition's records before `offset` wrote, for a truncate at `offset`. The
+/// server answers when it is done.
+pub fn truncate(database: &str, table: &str, topic: &str, partition: i32, offset: i64) -> String {
+    // Not a lightweight delete: what is gone must not come back by a merge, on any version.
+    format!(
+        "ALTER TABLE {}.{} DELETE WHERE `_topic` = {} AND `_partition` = {partition} AND `_offset` < {offset} \
+         SETTINGS mutations_sync = 2",
+        identifier(database),
+        identifier(table),
+        literal(topic),
+    )
 }
 
 /// The statement that creates the table of dead letters, unless it is there.
@@ -262,7 +358,15 @@ fn statement(
     )
 }
 
-/// The name that an array's column is created under, since a point in it would mean something else.
+/// The name that a column is created under: in an array's, a point would make it a part of a Nested column.
+pub fn created_name(name: &str, ty: &ColumnType) -> String {
+    match ty {
+        ColumnType::Array(_) => plain_name(name),
+        _ => name.to_owned(),
+    }
+}
+
+/// A name without points.
 pub fn plain_name(name: &str) -> String {
     name.replace('.', "_")
 }
@@ -487,8 +591,56 @@ mod tests {
             sql.contains("ENGINE = ReplacingMergeTree(`_version`, `_is_deleted`)\nORDER BY (`id`)"),
             "{sql}"
         );
+        let old = create_table(
+            "db",
+            "t",
+            &columns,
+            &["id"],
+            &Profile { replacing_deletes: false, ..Profile::default() },
+        )
+        .expect("a good key");
+        assert!(old.contains("    `_is_deleted` UInt8"), "{old}");
+        assert!(old.contains("ENGINE = ReplacingMergeTree(`_version`)\nORDER BY (`id`)"), "{old}");
         assert!(create_table("db", "t", &columns, &["v"], &Profile::default()).is_err(), "nullable");
         assert!(create_table("db", "t", &columns, &["x"], &Profile::default()).is_err(), "not there");
+    }
+
+    #[test]
+    fn the_view_of_a_keyed_table_shows_what_is_there_now() {
+        assert_eq!(
+            create_view("d`b", "t", &["id", "na`me"]).expect("good names"),
+            "CREATE VIEW IF NOT EXISTS `d\\`b`.`t_current` AS\nSELECT `id`, `na\\`me`\nFROM `d\\`b`.`t` FINAL\n\
+             WHERE `_is_deleted` = 0"
+        );
+        assert!(create_view("db", &"t".repeat(121), &["id"]).is_err(), "the view's name is longer");
+    }
+
+    #[test]
+    fn columns_are_added_and_widened_under_quoted_names() {
+        let ty = ColumnType::Int { signed: true, bits: 64 }.into_nullable();
+        assert_eq!(
+            add_column("db", "t", "a`b", &ty, true).expect("a good name"),
+            "ALTER TABLE `db`.`t` ADD COLUMN IF NOT EXISTS `a\\`b` Nullable(Int64)"
+        );
+        assert_eq!(
+            add_column("db", "t", "a", &ty, false).expect("a good name"),
+            "ALTER TABLE `db`.`t` ADD COLUMN `a` Nullable(Int64)"
+        );
+        assert_eq!(
+            modify_column("db", "t", "a", &ty).expect("a good name"),
+            "ALTER TABLE `db`.`t` MODIFY COLUMN `a` Nullable(Int64)"
+        );
+        assert!(add_column("db", "t", "_offset", &ty, true).is_err());
+        assert!(add_column("db", "t", "", &ty, true).is_err());
+    }
+
+    #[test]
+    fn a_truncate_removes_what_came_before_it_from_its_partition() {
+        assert_eq!(
+            truncate("db", "t", "it's", 3, 17),
+            "ALTER TABLE `db`.`t` DELETE WHERE `_topic` = 'it\\'s' AND `_partition` = 3 AND `_offset` < 17 \
+             SETTINGS mutations_sync = 2"
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! batch: the server logs it before the part is committed (promises D3 and D4 of `docs/invariants.md`).
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 
@@ -14,6 +14,7 @@ use super::names::{identifier, literal};
 use super::request::Insert;
 use super::response::{Class, Failure};
 use crate::error::Classify;
+use crate::pause::pause;
 
 /// The first wait between two attempts; it doubles up to [`MAX_BACKOFF`], and the wait taken is a random
 /// part of it.
@@ -49,6 +50,9 @@ pub struct Job<'a> {
     pub table: &'a str,
     /// Names the range, the table, and the rows' place among the range's inserts: the same in each attempt.
     pub token: String,
+    /// Whether a row that is inserted twice counts once: the table has a key and versions. Then no attempt
+    /// carries its token, since a server that is killed can log a token and lose its rows.
+    pub converges: bool,
     /// None: the table cannot say which rows it has.
     pub identity: Option<IdentityColumns>,
     /// The rows' identities; ascending by offset.
@@ -136,6 +140,10 @@ impl Inserter<'_> {
                     (self.reseal)(series)?;
                 }
             }
+            if verify && job.converges {
+                // Nothing that an attempt of now may remove is to come back later.
+                self.end_zombies(&job.token);
+            }
             let failure = match self.attempt(job, &rows, series, waits.attempt) {
                 Ok(()) if !verify || job.identity.is_none() => return Ok(Landed::Except(vec![])),
                 Ok(()) => {
@@ -148,8 +156,7 @@ impl Inserter<'_> {
             // Even a failure that the server names may come after its rows were written (a view that fails).
             verify |= failure.class != Class::Retry || failure.code.is_some();
             match waits.class(&failure, rows.len()) {
-                Class::Retry => self.wait(&mut waits, job, &failure),
-                Class::Unknown => self.wait(&mut waits, job, &failure),
+                Class::Retry | Class::Unknown => self.wait(&mut waits, job, &failure),
                 Class::Repair => return Ok(Landed::TableChanged(failure.to_string())),
                 Class::Split | Class::Permanent if rows.len() > 1 => {
                     tracing::info!(table = job.table, rows = rows.len(), "{failure}: trying again by halves");
@@ -187,7 +194,7 @@ impl Inserter<'_> {
             database: job.database,
             table: job.table,
             columns: job.columns,
-            token: Some(&token),
+            token: (!job.converges).then_some(token.as_str()),
             query_id: &format!("{}-{}-{attempt}", job.token, rows[0]),
             max_execution_time_s: MAX_EXECUTION_TIME_S,
         };
@@ -264,10 +271,7 @@ impl Inserter<'_> {
             wait_ms = wait.as_millis() as u64,
             "waiting for ClickHouse: {failure}"
         );
-        let end = Instant::now() + wait;
-        while !(self.give_up)() && Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(20).min(end.saturating_duration_since(Instant::now())));
-        }
+        pause(wait, self.give_up);
     }
 }
 

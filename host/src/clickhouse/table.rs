@@ -5,14 +5,16 @@ use anyhow::{Context as _, Result, anyhow};
 use super::client::Client;
 use super::convert::{self, Fit, Source};
 use super::ddl;
-use super::names::literal;
+use super::keyed::{self, Replacing};
+use super::names::{identifier, literal};
 use super::policy::Rules;
 use super::profile::Profile;
 use super::response::{self, Failure};
 use super::types::{ColumnType, DefaultKind, TableColumn};
 use crate::columns::{Input, Kind, kind_of};
 use crate::debezium::shape::{Shape, Wire};
-use crate::transform::plan::{LINEAGE, Origin, Output};
+use crate::error::Classify;
+use crate::transform::plan::{LINEAGE, Origin, Output, OutputColumn, VERSION};
 
 /// A table that rows are written to.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +27,10 @@ pub struct Table {
     pub columns: Vec<TableColumn>,
     /// Its engine.
     pub engine: String,
+    /// The columns that it is sorted by.
+    pub sorting_key: Vec<String>,
+    /// Where it is a ReplacingMergeTree, what by.
+    pub replacing: Option<Replacing>,
     /// Whether the server drops inserts whose deduplication token it knows.
     pub deduplicates: bool,
     /// Whether inserts can carry a token at all; servers before 21.12 know none.
@@ -47,6 +53,21 @@ pub enum From {
     Seq,
     /// The transform's digest.
     Transform,
+    /// The record's place in the order of its key's records.
+    Version,
+    /// Whether the row's key leaves.
+    IsDeleted,
+}
+
+/// What a written column is in its row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// A column of the plan that is not part of its output's key.
+    Plain,
+    /// A column of the key.
+    Key,
+    /// A column that the host adds.
+    Host,
 }
 
 /// A column that is written.
@@ -60,6 +81,8 @@ pub struct Bound {
     pub from: From,
     /// What becomes of values that do not fit; as it stands here, nothing but that the table is sorted by it.
     pub rules: Rules,
+    /// What it is in its row.
+    pub role: Role,
 }
 
 /// Which column of an output goes to which column of a table.
@@ -69,6 +92,22 @@ pub struct Binding {
     pub columns: Vec<Bound>,
     /// What is to be said once: values that are checked one by one, lineage columns that the table lacks.
     pub notes: Vec<String>,
+    /// Columns of the plan that are not written, because the table does not have them.
+    pub left_out: Vec<String>,
+}
+
+impl Binding {
+    /// Of the columns just those of the key.
+    pub fn of_key(&self) -> Binding {
+        let columns = self.columns.iter().filter(|column| column.role == Role::Key).cloned();
+        Binding { columns: columns.collect(), notes: vec![], left_out: vec![] }
+    }
+
+    /// The names of the columns that say something of a row whose key leaves: the key's, and the host's.
+    pub fn of_leaving(&self) -> Vec<&str> {
+        let telling = self.columns.iter().filter(|column| column.role != Role::Plain);
+        telling.map(|column| column.name.as_str()).collect()
+    }
 }
 
 impl Table {
@@ -90,11 +129,11 @@ impl Table {
         });
         let columns = columns.collect::<Result<_, _>>().map_err(|e: String| Failure::halt(&e))?;
         let sql = format!(
-            "SELECT engine, engine_full FROM system.tables WHERE {} FORMAT TabSeparated",
+            "SELECT engine, engine_full, sorting_key FROM system.tables WHERE {} FORMAT TabSeparated",
             place("name")
         );
-        let engines: Vec<[String; 2]> = response::table(&client.query(&sql)?)?;
-        let [engine, full] = engines.into_iter().next().unwrap_or_default();
+        let engines: Vec<[String; 3]> = response::table(&client.query(&sql)?)?;
+        let [engine, full, sorting_key] = engines.into_iter().next().unwrap_or_default();
         let replicated = engine.starts_with("Replicated") || engine.starts_with("Shared");
         let takes_tokens = client.profile().tokens;
         let remembers = engine.ends_with("MergeTree") && (replicated || window(&full) > 0);
@@ -105,6 +144,8 @@ impl Table {
             database: database.to_owned(),
             name: name.to_owned(),
             columns,
+            sorting_key: keyed::sorting_key(&sorting_key),
+            replacing: Replacing::parse(&engine, &full),
             engine,
             deduplicates,
             takes_tokens,
@@ -112,11 +153,13 @@ impl Table {
         }))
     }
 
-    /// The table as the host would create it; what is written to where there is no server.
+    /// The table as the host would create it for rows of this key, or without one; what is written to where
+    /// there is no server.
     pub fn planned(
         database: &str,
         name: &str,
         columns: &[(String, ColumnType)],
+        key: &[String],
         profile: &Profile,
     ) -> Result<Table> {
         let plain = |(name, ty): &(String, ColumnType)| TableColumn {
@@ -126,17 +169,23 @@ impl Table {
             in_key: false,
         };
         let mut columns: Vec<TableColumn> = columns.iter().map(plain).collect();
-        for (name, ty) in ddl::LINEAGE {
-            columns.push(plain(&(name.to_owned(), ddl::own_type(ty, profile))));
+        let version = if key.is_empty() { &[][..] } else { &ddl::VERSION[..] };
+        for (name, ty) in ddl::LINEAGE.iter().chain(version) {
+            columns.push(plain(&((*name).to_owned(), ddl::own_type(ty, profile))));
         }
         Ok(Table {
             database: database.to_owned(),
             name: name.to_owned(),
             columns,
-            engine: "MergeTree".into(),
+            engine: if key.is_empty() { "MergeTree" } else { "ReplacingMergeTree" }.into(),
+            sorting_key: key.to_vec(),
+            replacing: (!key.is_empty()).then(|| Replacing {
+                version: Some(VERSION[0].to_owned()),
+                deleted: Some(VERSION[1].to_owned()),
+            }),
             deduplicates: true,
             takes_tokens: true,
-            keeps_rows: true,
+            keeps_rows: key.is_empty(),
         })
     }
 
@@ -144,7 +193,8 @@ impl Table {
         self.columns.iter().find(|column| column.name == name)
     }
 
-    fn has_lineage(&self) -> bool {
+    /// Whether it says of each row which record it comes from.
+    pub fn has_lineage(&self) -> bool {
         LINEAGE[..4].iter().all(|name| self.column(name).is_some())
     }
 
@@ -153,8 +203,14 @@ impl Table {
         self.has_lineage() && self.keeps_rows
     }
 
-    /// What is guaranteed of rows in this table, in one sentence.
-    pub fn guarantee(&self) -> String {
+    /// What is guaranteed of rows in this table, in one sentence: of those of an output with a key, or of
+    /// those of a log.
+    pub fn guarantee(&self, keyed: bool) -> String {
+        if keyed {
+            return "read with FINAL, each key has its newest row once: inserts are repeated until one is \
+                    acknowledged, and the same row twice counts once"
+                .into();
+        }
         let tokenless = match self.takes_tokens {
             true => {
                 "the table has no deduplication window (ALTER TABLE … MODIFY SETTING \
@@ -181,25 +237,101 @@ impl Table {
         }
     }
 
-    /// Binds `output`, for changes of `shape`, to this table.
+    /// Whether it is as the host makes tables for outputs with a key, whatever the key.
+    pub fn is_keyed(&self) -> bool {
+        let by = self.replacing.as_ref().and_then(|replacing| replacing.version.as_deref());
+        by == Some(VERSION[0]) && VERSION.iter().all(|name| self.column(name).is_some())
+    }
+
+    /// Whether rows of an output with this key replace each other in this table.
+    ///
+    /// # Errors
+    /// What it is instead, or lacks, and what helps.
+    pub fn check_key(&self, key: &[String]) -> Result<()> {
+        let place = format!("table {}.{}", self.database, self.name);
+        let listed = key.iter().map(|name| identifier(name)).collect::<Vec<_>>().join(", ");
+        let anew = format!(
+            "rename it (RENAME TABLE {} TO …) and let the host create it, or create it with ENGINE = \
+             ReplacingMergeTree(_version, _is_deleted) ORDER BY ({listed})",
+            identifier(&self.name)
+        );
+        let wrong = |what: String, help: String| {
+            Err(anyhow!("{place} {what}, and the output has the key ({listed})")).help(help)
+        };
+        let Some(replacing) = &self.replacing else {
+            return wrong(format!("has the engine {}, which keeps all rows of a key", self.engine), anew);
+        };
+        match replacing.version.as_deref() {
+            Some("_version") => {}
+            Some(other) => {
+                return wrong(format!("replaces rows by {}, not by _version", identifier(other)), anew);
+            }
+            None => return wrong("replaces rows by no version, but by when they were inserted".into(), anew),
+        }
+        let mut sorted: Vec<&String> = self.sorting_key.iter().collect();
+        let mut wanted: Vec<&String> = key.iter().collect();
+        sorted.sort();
+        wanted.sort();
+        if sorted != wanted {
+            return wrong(format!("is sorted by ({})", self.sorting_key.join(", ")), anew);
+        }
+        let is_wide = |ty: &ColumnType| matches!(ty, ColumnType::Int { signed: false, bits } if *bits >= 64);
+        if self.column("_version").is_none_or(|column| !is_wide(&column.ty)) {
+            return wrong("has no column _version of the type UInt64".into(), anew);
+        }
+        if self.column("_is_deleted").is_none() {
+            let add = format!(
+                "ALTER TABLE {}.{} ADD COLUMN _is_deleted UInt8",
+                identifier(&self.database),
+                identifier(&self.name)
+            );
+            return wrong("has no column _is_deleted".into(), add);
+        }
+        match replacing.deleted.as_deref() {
+            None | Some("_is_deleted") => Ok(()),
+            Some(other) => {
+                wrong(format!("takes keys out by {}, not by _is_deleted", identifier(other)), anew)
+            }
+        }
+    }
+
+    /// Binds `output`, for changes of `shape`, to this table. Columns that it lacks are left out if `leave_out`
+    /// says so.
     ///
     /// # Errors
     /// A column that the table lacks or cannot take, or one whose type cannot hold the source's.
-    pub fn bind(&self, output: &Output, shape: &Shape) -> Result<Binding> {
+    pub fn bind(&self, output: &Output, shape: &Shape, leave_out: bool) -> Result<Binding> {
         let place = || format!("table {}.{}", self.database, self.name);
-        let mut notes = Vec::new();
-        let mut columns = Vec::with_capacity(output.columns.len() + LINEAGE.len());
+        if output.is_keyed() {
+            self.check_key(&output.key)?;
+        }
+        let (mut notes, mut left_out) = (Vec::new(), Vec::new());
+        let mut columns = Vec::with_capacity(output.columns.len() + LINEAGE.len() + VERSION.len());
         let mut computed = 0;
         for column in &output.columns {
             let name = &column.name;
-            let target = self.column(name).or_else(|| self.column(&ddl::plain_name(name))).ok_or_else(|| {
-                anyhow!(
+            let from = match &column.origin {
+                Origin::Copy(input) => From::Copy(input.clone()),
+                Origin::Constant(text) => From::Constant(text.clone()),
+                Origin::Computed { kind, .. } => {
+                    computed += 1;
+                    From::Computed(computed - 1, *kind)
+                }
+            };
+            let target = self.column(name).or_else(|| self.column(&ddl::plain_name(name)));
+            let Some(target) = target else {
+                if leave_out {
+                    notes.push(format!("column {name} is left out: the table does not have it"));
+                    left_out.push(name.clone());
+                    continue;
+                }
+                return Err(anyhow!(
                     "{} has no column {name:?}, which the transform writes for {}: add it (ALTER TABLE … ADD \
                      COLUMN), or let the transform leave it out",
                     place(),
                     source_name(shape)
-                )
-            })?;
+                ));
+            };
             if !target.default_kind.takes_values() {
                 return Err(anyhow!(
                     "column {name:?} of {} is {:?}: it cannot be written",
@@ -214,16 +346,7 @@ impl Table {
                     place()
                 ));
             }
-            let (from, source, nullable) = match &column.origin {
-                Origin::Copy(input) => {
-                    (From::Copy(input.clone()), source_of(input, shape), may_be_null(input, shape))
-                }
-                Origin::Constant(text) => (From::Constant(text.clone()), Source::Kind(Kind::Text), false),
-                Origin::Computed { kind, nullable, .. } => {
-                    computed += 1;
-                    (From::Computed(computed - 1, *kind), Source::Kind(*kind), *nullable)
-                }
-            };
+            let (source, nullable) = source_of_column(column, shape);
             match convert::check(source, nullable, &target.ty) {
                 Ok(Fit::Exact) => {}
                 Ok(Fit::Checked(note)) => notes.push(format!("column {name}: {note}")),
@@ -231,18 +354,21 @@ impl Table {
                     return Err(anyhow!(why)).with_context(|| format!("column {name:?} of {}", place()));
                 }
             }
-            let (name, ty) = (target.name.clone(), target.ty.clone());
-            columns.push(Bound { name, ty, from, rules: rules(target) });
+            let role = if output.key.contains(name) { Role::Key } else { Role::Plain };
+            let rules = Rules { in_key: target.in_key || role == Role::Key, ..Rules::default() };
+            columns.push(Bound { name: target.name.clone(), ty: target.ty.clone(), from, rules, role });
         }
         let mut lacking = Vec::new();
-        for name in LINEAGE {
+        let version = if output.is_keyed() { &VERSION[..] } else { &[][..] };
+        for name in LINEAGE.iter().chain(version).copied() {
             match self.column(name).filter(|column| column.default_kind.takes_values()) {
                 Some(column) => {
                     let (from, kind) = lineage(name);
                     convert::check(Source::Kind(kind), false, &column.ty)
                         .map_err(|why| anyhow!("column {name:?} of {}: {why}", place()))?;
-                    let rules = rules(column);
-                    columns.push(Bound { name: name.to_owned(), ty: column.ty.clone(), from, rules });
+                    let (name, ty) = (name.to_owned(), column.ty.clone());
+                    let rules = Rules { in_key: column.in_key, ..Rules::default() };
+                    columns.push(Bound { name, ty, from, rules, role: Role::Host });
                 }
                 None => lacking.push(name),
             }
@@ -250,20 +376,19 @@ impl Table {
         if !lacking.is_empty() {
             notes.push(format!("it lacks the lineage columns {}", lacking.join(", ")));
         }
-        Ok(Binding { columns, notes })
+        Ok(Binding { columns, notes, left_out })
     }
 }
 
-fn rules(column: &TableColumn) -> Rules {
-    Rules { in_key: column.in_key, ..Rules::default() }
-}
-
+/// Where the values of a column come from that the host adds.
 fn lineage(name: &str) -> (From, Kind) {
     match name {
         "_topic" => (From::Copy(Input::Topic), Kind::Text),
         "_partition" => (From::Copy(Input::Partition), Kind::Int),
         "_offset" => (From::Copy(Input::Offset), Kind::Int),
         "_seq" => (From::Seq, Kind::Int),
+        "_version" => (From::Version, Kind::Int),
+        "_is_deleted" => (From::IsDeleted, Kind::Boolean),
         _ => (From::Transform, Kind::Text),
     }
 }
@@ -288,9 +413,18 @@ fn source_of<'a>(input: &Input, shape: &'a Shape) -> Source<'a> {
     }
 }
 
+/// What the values of a column of an output are, and whether they may be null.
+pub fn source_of_column<'a>(column: &OutputColumn, shape: &'a Shape) -> (Source<'a>, bool) {
+    match &column.origin {
+        Origin::Copy(input) => (source_of(input, shape), may_be_null(input, shape)),
+        Origin::Constant(_) => (Source::Kind(Kind::Text), false),
+        Origin::Computed { kind, nullable, .. } => (Source::Kind(*kind), *nullable),
+    }
+}
+
 /// Whether a copied input may be null in a row that the plan makes. `before` is null wherever the change
 /// has no such row; `after` only in changes that few plans keep, and those are refused one by one.
-fn may_be_null(input: &Input, shape: &Shape) -> bool {
+pub fn may_be_null(input: &Input, shape: &Shape) -> bool {
     match (input, wire(input, shape)) {
         (Input::Before(_), _) => true,
         (_, Some((_, nullable))) => nullable,
@@ -302,26 +436,26 @@ fn may_be_null(input: &Input, shape: &Shape) -> bool {
 /// Names and types of the columns of `output` in a table that the host creates.
 pub fn planned_columns(output: &Output, shape: &Shape, profile: &Profile) -> Vec<(String, ColumnType)> {
     let columns = output.columns.iter().map(|column| {
-        let ty = match &column.origin {
-            Origin::Copy(input) => match wire(input, shape) {
-                Some((wire, _)) => ddl::column_type(wire, may_be_null(input, shape), profile),
-                None => ddl::own_type(copied_type(input), profile),
-            },
-            Origin::Constant(_) => ddl::own_type("LowCardinality(String)", profile),
-            Origin::Computed { target_type: Some(ty), nullable, .. } => {
-                let ty = profile.nearest(ty.clone());
-                if *nullable { ty.into_nullable() } else { ty }
-            }
-            Origin::Computed { kind, nullable, .. } => ddl::computed_type(*kind, *nullable, profile),
-        };
-        // An array with a point in its name would be a part of a Nested column.
-        let name = match ty {
-            ColumnType::Array(_) => ddl::plain_name(&column.name),
-            _ => column.name.clone(),
-        };
-        (name, ty)
+        let ty = planned_type(column, shape, profile);
+        (ddl::created_name(&column.name, &ty), ty)
     });
     columns.collect()
+}
+
+/// The type of a column of an output in a table that the host creates.
+pub fn planned_type(column: &OutputColumn, shape: &Shape, profile: &Profile) -> ColumnType {
+    match &column.origin {
+        Origin::Copy(input) => match wire(input, shape) {
+            Some((wire, _)) => ddl::column_type(wire, may_be_null(input, shape), profile),
+            None => ddl::own_type(copied_type(input), profile),
+        },
+        Origin::Constant(_) => ddl::own_type("LowCardinality(String)", profile),
+        Origin::Computed { target_type: Some(ty), nullable, .. } => {
+            let ty = profile.nearest(ty.clone());
+            if *nullable { ty.into_nullable() } else { ty }
+        }
+        Origin::Computed { kind, nullable, .. } => ddl::computed_type(*kind, *nullable, profile),
+    }
 }
 
 fn copied_type(input: &Input) -> &'static str {

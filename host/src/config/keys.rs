@@ -113,6 +113,8 @@ pub const LAYER_VARIABLES: [&str; 2] = ["ROWGATE_CONFIG", "ROWGATE_ENV_FILE"];
 
 const TRANSFORM: &str = "Transform";
 const SOURCE: &str = "Source";
+const REGISTRY: &str = "Schema registry";
+const RECORDS: &str = "Records";
 const TARGET: &str = "Target";
 const VALUES: &str = "Values that do not fit";
 const BOUNDS: &str = "Bounds";
@@ -170,6 +172,69 @@ pub const KEYS: &[Key] = &[
     Key::new("input", "FILE", "Read JSON lines from a file, or `-` for standard input, in place of Kafka")
         .flag("input")
         .under(SOURCE),
+    Key::new(
+        "registry.url",
+        "URL",
+        "Schema registry of records in Avro: the root of Confluent's API; in Apicurio's registry `.../apis/ccompat/v7`",
+    )
+    .under(REGISTRY),
+    Key::new(
+        "registry.framing",
+        "FORM",
+        "How records name their schema: confluent (0 and 4 bytes, 1 and a GUID), or apicurio (0 and 8 bytes)",
+    )
+    .default("confluent")
+    .under(REGISTRY),
+    Key::new("registry.user", "NAME", "User of the registry, for basic authentication").under(REGISTRY),
+    Key::new("registry.password", "PASSWORD", "Its password, in the file or the environment only")
+        .secret()
+        .under(REGISTRY),
+    Key::new(
+        "registry.password_file",
+        "FILE",
+        "File with its password; one line end after it does not count",
+    )
+    .under(REGISTRY),
+    Key::new("registry.token", "TOKEN", "Bearer token for the registry, in place of a user")
+        .secret()
+        .under(REGISTRY),
+    Key::new("registry.token_file", "FILE", "File with the token; one line end after it does not count")
+        .under(REGISTRY),
+    Key::new("registry.ca_file", "FILE", "Certificates in PEM that the registry's may be signed with, too")
+        .under(REGISTRY),
+    Key::new(
+        "columns",
+        "NAME=TYPE",
+        "How a column is written of which no schema says it, such as created_at=timestamp(micros); repeatable",
+    )
+    .flag("column")
+    .form(Form::Map)
+    .under(RECORDS),
+    Key::new(
+        "tombstones",
+        "WHAT",
+        "What a null value with a key is: ignore (it follows the delete) or delete (flattened records have no other)",
+    )
+    .flag("tombstones")
+    .default("ignore")
+    .under(RECORDS),
+    Key::new("flattened_prefix", "TEXT", "What the names of the fields begin with that flattening adds")
+        .flag("flattened-prefix")
+        .default("__")
+        .under(RECORDS),
+    Key::new("flattened_headers", "BOOL", "Flattened records have the added fields in their headers (add.headers)")
+        .flag("flattened-headers")
+        .form(Form::Switch)
+        .default("false")
+        .under(RECORDS),
+    Key::new(
+        "unavailable_placeholder",
+        "TEXT",
+        "The connector's unavailable.value.placeholder: a text, or bytes as hex:...",
+    )
+    .flag("unavailable-placeholder")
+    .default("__debezium_unavailable_value")
+    .under(RECORDS),
     Key::new("clickhouse_url", "URL", "ClickHouse's HTTP interface")
         .flag("clickhouse-url")
         .default("http://localhost:8123")
@@ -204,6 +269,22 @@ pub const KEYS: &[Key] = &[
     )
     .flag("dead-letters")
     .follows("`table:_rowgate_dead_letters`; with an output file `file:dead-letters.ndjson`")
+    .under(TARGET),
+    Key::new(
+        "schema_changes",
+        "WHAT",
+        "When rows have columns that their table lacks or is too narrow for: add, ignore, or stop",
+    )
+    .flag("schema-changes")
+    .default("add")
+    .under(TARGET),
+    Key::new(
+        "truncate",
+        "WHAT",
+        "When the source empties a table that feeds outputs with a key: stop, ignore, or truncate",
+    )
+    .flag("truncate")
+    .default("stop")
     .under(TARGET),
     Key::new(
         "out_of_range",
@@ -329,7 +410,8 @@ mod tests {
         for key in KEYS {
             let Some(flag) = key.flag else { continue };
             assert!(
-                flag == key.name.replace('_', "-") || (key.name, flag) == ("params", "param"),
+                flag == key.name.replace('_', "-")
+                    || [("params", "param"), ("columns", "column")].contains(&(key.name, flag)),
                 "{}",
                 key.name
             );

@@ -40,12 +40,17 @@ pub fn yaml(resolved: &Layer) -> String {
                 line(&mut text, &format!("{name}:"), None);
                 for item in items {
                     let member = item.name.as_deref().unwrap_or_default();
-                    line(&mut text, &entry("  ", &scalar(member), item, is_secret(member)), Some(item));
+                    line(&mut text, &entry("  ", &scalar(member), item, hides(key, member)), Some(item));
                 }
             }
         }
     }
     text
+}
+
+/// Whether a member of a map is a secret. A column of that name has no secret type.
+fn hides(key: &Key, member: &str) -> bool {
+    key.name != "columns" && is_secret(member)
 }
 
 fn entry(indent: &str, name: &str, item: &Item, secret: bool) -> String {
@@ -84,7 +89,7 @@ pub fn json(resolved: &Layer) -> Value {
     for key in KEYS {
         let items = resolved.items(key.name);
         let shown = |item: &Item| {
-            let secret = key.secret || item.name.as_deref().is_some_and(is_secret);
+            let secret = key.secret || item.name.as_deref().is_some_and(|member| hides(key, member));
             let value = if secret { "[redacted]" } else { &item.text };
             json!({ "value": value, "from": item.origin.to_string() })
         };

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::keys::key;
 use super::layer::Item;
 use super::*;
+use crate::debezium::shape::Wire;
 
 /// Settings from a file, variables and flags.
 #[derive(Default)]
@@ -327,7 +328,7 @@ fn what_is_odd_but_no_mistake_is_warned_of() {
 #[test]
 fn what_is_shown_reads_back_as_the_same_settings_but_for_secrets() {
     let given = Given {
-        file: "params: {note: \"a: #1\\n\", api_token: hunter2, no: 'null'}\nlimits: {time_ms: 7}\nfor: 5m\npassword: hunter2\n",
+        file: "columns: {password: bytes hex, '*_at': timestamp(micros)}\nparams: {note: \"a: #1\\n\", api_token: hunter2, no: 'null'}\nlimits: {time_ms: 7}\nfor: 5m\npassword: hunter2\n",
         variables: &[
             ("ROWGATE_KAFKA", "sasl.password=hunter2\nclient.id=shop"),
             ("ROWGATE_TOPIC", "a,^b[.]c$"),
@@ -354,6 +355,42 @@ fn what_is_shown_reads_back_as_the_same_settings_but_for_secrets() {
         other => panic!("{other:?}"),
     }
     assert_eq!(file(&shown).settings(), expected, "{shown}");
+}
+
+#[test]
+fn how_records_are_read_is_settled_and_its_mistakes_have_their_places() {
+    let given = Given {
+        flags: &[("columns", "orders.*_at=timestamp(millis)"), ("columns", "doc=json")],
+        ..file(
+            "columns: {price: 'decimal(10,2)', doc: text}\ntombstones: delete\nflattened_prefix: cdc.\nunavailable_placeholder: 'hex:00ff'\n",
+        )
+    };
+    let records = given.settings().records;
+    assert_eq!(records.hints.find("s", "t", "price"), Some(&Wire::DecimalText(Some((10, 2)))));
+    assert_eq!(records.hints.find("s", "orders", "created_at"), Some(&Wire::TimestampMillis));
+    assert_eq!(records.hints.find("s", "t", "doc"), Some(&Wire::JsonText));
+    assert_eq!((records.tombstones, records.flattened_prefix.as_str()), (Tombstones::Delete, "cdc."));
+    assert!(records.placeholder.is(b"\"00ff\""));
+    assert_eq!(file("").settings().records, Options::default());
+    for (text, mistake) in [
+        (
+            "columns: {at: timestamp}\n",
+            "p.yaml:1:11: columns: `at`: `timestamp` is no type of a column: a number's unit",
+        ),
+        (
+            "columns: {at: when}\n",
+            "p.yaml:1:11: columns: `at`: `when` is no type of a column: `when` is unknown; types are",
+        ),
+        ("tombstones: drop\n", "p.yaml:1:13: tombstones: `drop` is none of ignore, delete"),
+        ("flattened_prefix: ''\n", "p.yaml:1:19: flattened_prefix: without a prefix nothing tells"),
+        (
+            "unavailable_placeholder: hex:0\n",
+            "p.yaml:1:26: unavailable_placeholder: `hex:0` has no even number",
+        ),
+    ] {
+        let mistakes = file(text).mistakes();
+        assert!(mistakes.len() == 1 && mistakes[0].starts_with(mistake), "{mistakes:?}");
+    }
 }
 
 #[test]

@@ -5,9 +5,11 @@ use super::layer::{Item, Layer, Origin};
 use super::mistake::Mistakes;
 use super::values::{self, Read};
 use super::{
-    BatchLimits, Bounds, ClickHouse, DeadLetters, Kafka, Loaded, Policies, SandboxLimits, Settings, Sink,
-    Source, TopicPattern, kafka, secret,
+    BatchLimits, Bounds, ClickHouse, Credentials, DeadLetters, Kafka, Loaded, Options, Policies, Registry,
+    SandboxLimits, Settings, Sink, Source, TopicPattern, kafka, secret,
 };
+use crate::debezium::hints::Hints;
+use crate::debezium::placeholder::Placeholder;
 use secret::{Named, Secret};
 
 /// Reads `merged`, the settings of all layers.
@@ -21,12 +23,17 @@ pub fn settings(
     check.one_of_both("input", "topic");
     check.one_of_both("output", "clickhouse_url");
     check.one_of_both("password_file", "password");
+    check.one_of_both("registry.password_file", "registry.password");
+    check.one_of_both("registry.token_file", "registry.token");
 
     let name = check.value("name", values::name).unwrap_or_default();
     let sink = check.sink();
     let source = check.source(&name);
+    let registry = check.registry();
     let to_lines = matches!(sink, Some(Sink::Lines { .. }));
     let dead_letters = check.dead_letters(to_lines, source.as_ref());
+    let schema_changes = check.value("schema_changes", values::schema_changes).unwrap_or_default();
+    let truncate = check.value("truncate", values::truncate).unwrap_or_default();
     let bounds = Bounds {
         for_: check.value("for", values::duration),
         max_records: check.value("max_records", |text| values::number(text, 1, u64::MAX)),
@@ -46,6 +53,7 @@ pub fn settings(
             .unwrap_or_default(),
         time_ms: check.number("limits.time_ms", 1, 600_000),
     };
+    let records = check.records();
     let transform = check.value("transform", values::file);
     let params = check.named("params", |_, _| None);
     let policies = check.policies();
@@ -62,10 +70,14 @@ pub fn settings(
     let settings = Settings {
         name,
         source,
+        registry,
+        records,
         transform,
         params,
         sink,
         dead_letters,
+        truncate,
+        schema_changes,
         bounds,
         batch,
         limits,
@@ -77,6 +89,11 @@ pub fn settings(
         log_format,
     };
     Ok(Loaded { settings, resolved, warnings })
+}
+
+fn read_file(text: &str) -> Read<String> {
+    let path = values::file(text)?;
+    std::fs::read_to_string(&path).map_err(|error| format!("cannot read `{}`: {error}", path.display()))
 }
 
 struct Check {
@@ -142,6 +159,24 @@ impl Check {
                 .filter_map(|(column, policy)| Some((column, values::out_of_range(&policy).ok()?)))
                 .collect(),
             unavailable: self.value("unavailable", values::unavailable).unwrap_or_default(),
+        }
+    }
+
+    /// How records are to be read.
+    fn records(&mut self) -> Options {
+        let mut hints = Hints::default();
+        for Item { name, text, origin } in self.merged.items("columns") {
+            let pattern = name.as_deref().unwrap_or_default();
+            if let Err(what) = hints.add(pattern, text) {
+                self.mistakes.of("columns", origin.clone(), format!("`{pattern}`: {what}"));
+            }
+        }
+        Options {
+            hints,
+            placeholder: self.value("unavailable_placeholder", Placeholder::parse).unwrap_or_default(),
+            flattened_prefix: self.value("flattened_prefix", values::prefix).unwrap_or_default(),
+            flattened_headers: self.value("flattened_headers", values::switch).unwrap_or_default(),
+            tombstones: self.value("tombstones", values::tombstones).unwrap_or_default(),
         }
     }
 
@@ -220,6 +255,8 @@ impl Check {
                 "password_file",
                 "table",
                 "compression",
+                "truncate",
+                "schema_changes",
             ]);
             return self.value("output", values::path).map(|path| Sink::Lines { path });
         }
@@ -245,16 +282,68 @@ impl Check {
     }
 
     fn password(&mut self) -> Option<Secret> {
-        if self.merged.has("password_file") {
-            return self.value("password_file", |text| {
-                let path = values::file(text)?;
-                let text = std::fs::read_to_string(&path)
-                    .map_err(|error| format!("cannot read `{}`: {error}", path.display()))?;
-                let password = text.strip_suffix('\n').unwrap_or(&text);
-                Ok(Secret::new(password.strip_suffix('\r').unwrap_or(password)))
+        self.secret("password", "password_file").or_else(|| Some(Secret::default()))
+    }
+
+    /// A secret that one setting is, or another names the file of; none where neither is set.
+    fn secret(&mut self, name: &str, file: &str) -> Option<Secret> {
+        if self.merged.has(file) {
+            return self.value(file, |text| {
+                let text = read_file(text)?;
+                let secret = text.strip_suffix('\n').unwrap_or(&text);
+                Ok(Secret::new(secret.strip_suffix('\r').unwrap_or(secret)))
             });
         }
-        self.value("password", |text| Ok(Secret::new(text))).or_else(|| Some(Secret::default()))
+        self.value(name, |text| Ok(Secret::new(text)))
+    }
+
+    /// None: no registry is named, or what is said of it is wrong, which is noted then.
+    fn registry(&mut self) -> Option<Registry> {
+        let others = ["user", "password", "password_file", "token", "token_file", "ca_file"];
+        let others = others.map(|other| format!("registry.{other}"));
+        if !self.merged.has("registry.url") {
+            for name in others {
+                let origin = self.merged.items(&name).last().map(|item| item.origin.clone());
+                if let Some(origin) = origin {
+                    self.mistakes.of(&name, origin, "there is no registry: set `registry.url` too");
+                }
+            }
+            self.forget(&["registry.framing"]);
+            return None;
+        }
+        let url = self.value("registry.url", values::registry_url);
+        let framing = self.value("registry.framing", values::framing);
+        let user = self.value("registry.user", values::foreign_name);
+        let password = self.secret("registry.password", "registry.password_file");
+        let token = self.secret("registry.token", "registry.token_file");
+        let ca = self.value("registry.ca_file", |text| {
+            let text = read_file(text)?;
+            match text.contains("-----BEGIN CERTIFICATE-----") {
+                true => Ok(text),
+                false => Err("it has no certificate in PEM".to_owned()),
+            }
+        });
+        let origin = self.merged.items("registry.url").last().map(|item| item.origin.clone());
+        let origin = origin.unwrap_or(Origin::Default);
+        let credentials = match (user, password, token) {
+            (None, None, None) => Credentials::None,
+            (Some(user), _, None) if user.contains(':') => {
+                self.mistakes.of("registry.user", origin, "a user with a `:` cannot be told to a server");
+                return None;
+            }
+            (Some(user), password, None) => Credentials::Basic(user, password.unwrap_or_default()),
+            (None, None, Some(token)) => Credentials::Bearer(token),
+            (None, Some(_), _) => {
+                self.mistakes.of("registry.password", origin, "it is nobody's: set `registry.user` too");
+                return None;
+            }
+            (Some(_), _, Some(_)) => {
+                let what = "`registry.token` and `registry.user` exclude each other: leave one out";
+                self.mistakes.of("registry.token", origin, what);
+                return None;
+            }
+        };
+        Some(Registry { url: url?, framing: framing?, credentials, ca })
     }
 
     fn dead_letters(&mut self, to_lines: bool, source: Option<&Source>) -> DeadLetters {

@@ -6,7 +6,10 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::keys::nearest;
-use super::{Compression, DeadLetters, LogFormat, OutOfRange, Start, TopicPattern, Unavailable};
+use super::{
+    Compression, DeadLetters, Framing, LogFormat, OutOfRange, SchemaChanges, Start, Tombstones, TopicPattern,
+    Truncate, Unavailable,
+};
 
 /// What a text means, or what is wrong with it.
 pub type Read<T> = Result<T, String>;
@@ -80,14 +83,45 @@ pub fn unavailable(text: &str) -> Read<Unavailable> {
     )
 }
 
+/// How records name their schemas.
+pub fn framing(text: &str) -> Read<Framing> {
+    one_of(text, &[("confluent", Framing::Confluent), ("apicurio", Framing::Apicurio)])
+}
+
 /// How to compress.
 pub fn compression(text: &str) -> Read<Compression> {
     one_of(text, &[("zstd", Compression::Zstd), ("lz4", Compression::Lz4), ("none", Compression::None)])
 }
 
+/// What a null value with a key is.
+pub fn tombstones(text: &str) -> Read<Tombstones> {
+    one_of(text, &[("ignore", Tombstones::Ignore), ("delete", Tombstones::Delete)])
+}
+
+/// What the names of added fields begin with.
+pub fn prefix(text: &str) -> Read<String> {
+    if text.is_empty() || text.chars().any(char::is_control) {
+        return Err("without a prefix nothing tells added fields from columns".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
 /// How to log.
 pub fn log_format(text: &str) -> Read<LogFormat> {
     one_of(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
+}
+
+/// What schema changes do.
+pub fn schema_changes(text: &str) -> Read<SchemaChanges> {
+    let words =
+        [("add", SchemaChanges::Add), ("ignore", SchemaChanges::Ignore), ("stop", SchemaChanges::Stop)];
+    one_of(text, &words)
+}
+
+/// What a truncate does.
+pub fn truncate(text: &str) -> Read<Truncate> {
+    let words = [("stop", Truncate::Stop), ("ignore", Truncate::Ignore), ("truncate", Truncate::Truncate)];
+    one_of(text, &words)
 }
 
 /// A pipeline's name: it becomes part of other systems' names.
@@ -200,18 +234,24 @@ pub fn dead_letters(text: &str) -> Read<DeadLetters> {
 
 /// The address of ClickHouse's HTTP interface.
 pub fn url(text: &str) -> Read<reqwest::Url> {
+    address(text, "http://localhost:8123", "ClickHouse's HTTP interface", "`user` and `password_file`")
+}
+
+/// The address of a schema registry.
+pub fn registry_url(text: &str) -> Read<reqwest::Url> {
+    let credentials = "`registry.user` and `registry.password_file`";
+    address(text, "http://localhost:8081", "a schema registry", credentials)
+}
+
+fn address(text: &str, example: &str, what: &str, credentials: &str) -> Read<reqwest::Url> {
     // A text that cannot be parsed is not shown: it may hold a password all the same.
-    let url = reqwest::Url::parse(text).map_err(|error| {
-        format!("not a URL such as http://localhost:8123: {}", error.to_string().to_lowercase())
-    })?;
+    let url = reqwest::Url::parse(text)
+        .map_err(|error| format!("not a URL such as {example}: {}", error.to_string().to_lowercase()))?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("a URL does not carry credentials here: use `user` and `password_file`".to_owned());
+        return Err(format!("a URL does not carry credentials here: use {credentials}"));
     }
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!(
-            "`{}` is not a scheme of ClickHouse's HTTP interface: use http or https",
-            url.scheme()
-        ));
+        return Err(format!("`{}` is not a scheme of {what}: use http or https", url.scheme()));
     }
     if url.host_str().is_none_or(str::is_empty) {
         return Err("the URL names no host".to_owned());

@@ -42,6 +42,14 @@ fn month_length(year: i64, month: u32) -> u32 {
     }
 }
 
+/// The day number of a date that there is, with a year of up to a billion either way.
+pub fn days_of(year: i64, month: i64, day: i64) -> Option<i64> {
+    let (month, day) = (u32::try_from(month).ok()?, u32::try_from(day).ok()?);
+    let exists =
+        year.abs() <= MAX_YEAR && (1..=12).contains(&month) && (1..=month_length(year, month)).contains(&day);
+    exists.then(|| days(year, month, day))
+}
+
 /// The day number of an ISO date such as `2017-09-15Z`; `Z` may be missing, years may be signed.
 pub fn parse_date(text: &str) -> Option<i64> {
     let mut reader = Reader(text.as_bytes());
@@ -121,10 +129,7 @@ impl Reader<'_> {
         let month = self.two_digits(12)?;
         self.expect(b'-')?;
         let day = self.two_digits(31)?;
-        if month == 0 || day == 0 || day > month_length(year, month) {
-            return None;
-        }
-        Some(days(year, month, day))
+        days_of(year, month.into(), day.into())
     }
 
     /// One to nine digits after a point, as nanoseconds.

@@ -1,4 +1,4 @@
-//! Tells the records apart that are no change events.
+//! Tells the records apart that are no envelopes.
 //!
 //! What is an envelope never comes here: none of the other classes has both a text `op` and an object
 //! `source`, so looking for those two first changes no outcome, and is what nearly every record needs.
@@ -22,6 +22,17 @@ pub enum NotChange {
     Notification,
 }
 
+/// What an object is that is no envelope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// No change, and that is fine.
+    NotChange(NotChange),
+    /// An envelope's parts, told in the terms of CloudEvents.
+    CloudEvent,
+    /// A row without an envelope.
+    Flattened,
+}
+
 /// What is known of a record that is an object and no envelope.
 #[derive(Debug)]
 pub struct Other<'a> {
@@ -35,32 +46,41 @@ pub struct Other<'a> {
     pub members: &'a [(String, Member, &'a str)],
 }
 
+const TRANSACTION: [&str; 5] = ["status", "id", "event_count", "data_collections", "ts_ms"];
+const NOTIFICATION: [&str; 5] = ["id", "type", "aggregate_type", "additional_data", "timestamp"];
+
 impl Other<'_> {
-    /// The record's class, or why it is refused.
-    pub fn class(&self, parts: &Parts<'_>) -> Result<NotChange, String> {
+    /// The record's class, or why it is refused. The order is that in which the classes exclude each other.
+    pub fn class(&self, parts: &Parts<'_>) -> Result<Class, String> {
         if self.is_heartbeat() {
-            return Ok(NotChange::Heartbeat);
+            return Ok(Class::NotChange(NotChange::Heartbeat));
         }
         if self.is_transaction() {
-            return Ok(NotChange::Transaction);
+            return Ok(Class::NotChange(NotChange::Transaction));
         }
-        if self.schema.ends_with(".SchemaChangeValue") || self.has(&["databaseName", "ddl", "tableChanges"]) {
-            return Ok(NotChange::SchemaChange);
+        if self.has(&["position", "ddl"]) {
+            return Err(
+                "not_debezium: a record of the connector's schema history, which is its own and holds no \
+                        changes: leave this topic out"
+                    .into(),
+            );
         }
-        if self.schema.ends_with(".common.Notification")
-            || self.has(&["id", "type", "aggregate_type", "additional_data", "timestamp"])
-        {
-            return Ok(NotChange::Notification);
+        if self.schema.ends_with(".SchemaChangeValue") || self.has(&["databaseName", "tableChanges"]) {
+            return Ok(Class::NotChange(NotChange::SchemaChange));
+        }
+        if self.is_notification() {
+            return Ok(Class::NotChange(NotChange::Notification));
         }
         if self.text("specversion").is_some() && self.text("type").is_some() {
-            return Err("cloudevents are not supported yet: use the connector's own json converter".into());
+            return Ok(Class::CloudEvent);
         }
         if parts.resembles_envelope() {
             return Err("not_debezium: an envelope has a text `op` and an object `source`".into());
         }
-        Err("a flattened row, or no change event at all: remove the ExtractNewRecordState transform from the \
-             connector"
-            .into())
+        if self.members.is_empty() {
+            return Err("not_debezium: an object without members, which is neither an event nor a row".into());
+        }
+        Ok(Class::Flattened)
     }
 
     fn is_heartbeat(&self) -> bool {
@@ -72,13 +92,28 @@ impl Other<'_> {
     }
 
     fn is_transaction(&self) -> bool {
+        // A field that is null may be left out, and a user's table may look a little like it.
+        let told = self.has(&["event_count"])
+            || self.has(&["data_collections"])
+            || self.topic.ends_with(".transaction");
         self.schema.ends_with(".TransactionMetadataValue")
-            || (self.has(&["id", "event_count", "data_collections"])
-                && matches!(self.text("status"), Some("BEGIN" | "END")))
+            || (told
+                && self.has(&["id"])
+                && matches!(self.text("status"), Some("BEGIN" | "END"))
+                && self.has_only(&TRANSACTION))
+    }
+
+    fn is_notification(&self) -> bool {
+        self.schema.ends_with(".common.Notification")
+            || (self.has(&["id", "type", "aggregate_type", "timestamp"]) && self.has_only(&NOTIFICATION))
     }
 
     fn has(&self, names: &[&str]) -> bool {
         names.iter().all(|name| self.members.iter().any(|(member, ..)| member == name))
+    }
+
+    fn has_only(&self, names: &[&str]) -> bool {
+        self.members.iter().all(|(member, ..)| names.contains(&member.as_str()))
     }
 
     /// The text of a member that is a string without escapes.
@@ -93,8 +128,8 @@ impl Other<'_> {
 pub fn not_an_object(bytes: &[u8], found: Result<Json, String>) -> String {
     match (bytes.first(), found) {
         (Some(0 | 1), _) => {
-            "not_debezium: the value starts like a schema registry's format (avro, protobuf, json \
-                             schema): only plain json is supported"
+            "not_debezium: the value starts like a schema registry's format (avro, protobuf, json schema): set \
+             `registry.url` (ROWGATE_REGISTRY_URL) to the registry's address"
                 .into()
         }
         (_, Err(fault)) => format!("not_debezium: {fault}"),

@@ -43,6 +43,24 @@ pub fn from_number(number: &str) -> Result<String, String> {
     shift(negative, digits.trim_start_matches('0'), fraction.len() as i64 - i64::from(exponent))
 }
 
+/// Whether a text is a number: digits with at most one point among them, a sign before and an exponent after.
+pub fn is_number(text: &str) -> bool {
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let mantissa = mantissa.strip_prefix('-').unwrap_or(mantissa);
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, "0"));
+    let exponent = exponent.strip_prefix(['-', '+']).unwrap_or(exponent);
+    [whole, fraction, exponent].iter().all(|part| !part.is_empty() && digits(part))
+}
+
+/// The bytes of hex digits; none where it is not an even number of them.
+pub fn unhex(digits: &str) -> Option<Vec<u8>> {
+    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let byte = |[high, low]: &[u8; 2]| Some((digit(*high)? * 16 + digit(*low)?) as u8);
+    if rest.is_empty() { pairs.iter().map(byte).collect() } else { None }
+}
+
 /// Puts the point before the last `scale` digits; a negative scale appends zeros.
 fn shift(negative: bool, digits: &str, scale: i64) -> Result<String, String> {
     if scale.abs() > MAX_ZEROS {

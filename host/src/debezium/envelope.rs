@@ -3,6 +3,7 @@
 use crate::batch::Span;
 
 use super::Op;
+use super::options::Options;
 use super::scan::{Json, KeysId, Member, Members, Scanner};
 use super::value;
 
@@ -13,6 +14,8 @@ pub struct View<'a> {
     pub scanner: &'a Scanner,
     /// The batch's arena.
     pub arena: &'a [u8],
+    /// How the record is to be read.
+    pub options: &'a Options,
 }
 
 impl<'a> View<'a> {
@@ -71,36 +74,28 @@ impl<'a> Parts<'a> {
             && matches!(self.source, Some((_, source)) if source.json == Json::Object)
     }
 
-    /// Whether one of `op` and `source` is there.
+    /// Whether so much of an envelope is there that it is no row with columns of these names.
     pub fn resembles_envelope(&self) -> bool {
-        self.op.is_some() || self.source.is_some()
+        let rows = self.before.is_some() || self.after.is_some();
+        (self.op.is_some() && self.source.is_some()) || (rows && (self.op.is_some() || self.source.is_some()))
     }
 
-    /// What happened. Debezium's own look-up ignores case.
+    /// What happened.
     pub fn op(&self, view: View<'a>) -> Result<Op, String> {
-        let text = self.op.map_or("", |(_, op)| view.text(op.value));
-        match text.as_bytes() {
-            [b'"', op, b'"'] => match op.to_ascii_lowercase() {
-                b'c' => Ok(Op::Create),
-                b'u' => Ok(Op::Update),
-                b'd' => Ok(Op::Delete),
-                b'r' => Ok(Op::Read),
-                b't' => Ok(Op::Truncate),
-                b'm' => Ok(Op::Message),
-                _ => Err(unknown_op(text)),
-            },
-            _ => Err(unknown_op(text)),
-        }
+        op_of(self.op.map_or("", |(_, op)| view.text(op.value)))
     }
 
-    /// The row before the change, as an index on the tape.
-    pub fn before(&self) -> Result<Option<u32>, String> {
-        row("before", self.before)
+    /// The rows before and after the change, as indices on the tape.
+    pub fn rows(&self, op: Op) -> Result<[Option<u32>; 2], Unusual> {
+        let rows = [row("before", self.before)?, row("after", self.after)?];
+        let needed = if op == Op::Delete { 0 } else { 1 };
+        if rows[needed].is_none() { Err(Unusual::Missing(op)) } else { Ok(rows) }
     }
 
-    /// The row after the change, as an index on the tape.
-    pub fn after(&self) -> Result<Option<u32>, String> {
-        row("after", self.after)
+    /// The texts of documents before and after the change.
+    pub fn documents(&self) -> [Option<Span>; 2] {
+        let text = |(_, member): Indexed<'_>| (member.json == Json::Text).then_some(member.value);
+        [self.before.and_then(text), self.after.and_then(text)]
     }
 
     /// When the connector read the change, microseconds since 1970 in UTC.
@@ -169,38 +164,89 @@ impl Layout {
     }
 }
 
+/// Rows that are no objects of columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unusual {
+    /// One of them is text.
+    Text(&'static str),
+    /// The one that the operation needs is not there.
+    Missing(Op),
+    /// One of them is neither an object nor null.
+    Odd(&'static str),
+}
+
+impl Unusual {
+    /// Why a change with such rows is refused.
+    pub fn reason(self) -> String {
+        match self {
+            Unusual::Text(name) => {
+                format!("`{name}` is text, and the connector is not mongodb: nothing says what is in it")
+            }
+            Unusual::Missing(op) => {
+                let needed = if op == Op::Delete { "before" } else { "after" };
+                format!("op {} without `{needed}`: nothing says which row", op.letter())
+            }
+            Unusual::Odd(name) => format!("`{name}` is neither an object nor null"),
+        }
+    }
+}
+
+/// The operation that the JSON of an `op` stands for. Debezium's own look-up ignores case.
+pub fn op_of(json: &str) -> Result<Op, String> {
+    match json.as_bytes() {
+        [b'"', op, b'"'] => match op.to_ascii_lowercase() {
+            b'c' => Ok(Op::Create),
+            b'u' => Ok(Op::Update),
+            b'd' => Ok(Op::Delete),
+            b'r' => Ok(Op::Read),
+            b't' => Ok(Op::Truncate),
+            b'm' => Ok(Op::Message),
+            _ => Err(unknown_op(json)),
+        },
+        _ => Err(unknown_op(json)),
+    }
+}
+
+#[cold]
 fn unknown_op(text: &str) -> String {
     let shown: String = text.chars().take(20).collect();
     format!("unknown op {shown}: expected one of c, u, d, r, t, m")
 }
 
-fn row(name: &str, member: Option<(u32, &Member)>) -> Result<Option<u32>, String> {
+fn row(name: &'static str, member: Option<(u32, &Member)>) -> Result<Option<u32>, Unusual> {
     match member {
         Some((index, member)) => match member.json {
             Json::Object => Ok(Some(index)),
             Json::Null => Ok(None),
-            Json::Text => {
-                Err(format!("`{name}` is text: documents of the mongodb connector are not supported yet"))
-            }
-            _ => Err(format!("`{name}` is neither an object nor null")),
+            Json::Text => Err(Unusual::Text(name)),
+            _ => Err(Unusual::Odd(name)),
         },
         None => Ok(None),
     }
 }
 
-/// The time of the members `ts_us`, `ts_ns`, `ts_ms`, the first of them that is there, in microseconds. Of
+/// Times in microseconds, nanoseconds, milliseconds: the first of them that is there, in microseconds. Of
 /// nanoseconds the fraction is dropped, towards the past.
+pub fn micros([us, ns, ms]: [Option<i64>; 3]) -> Result<Option<i64>, String> {
+    match (us, ns, ms) {
+        (Some(us), ..) => Ok(Some(us)),
+        (None, Some(ns), _) => Ok(Some(ns.div_euclid(1_000))),
+        (None, None, Some(ms)) => {
+            ms.checked_mul(1_000).map(Some).ok_or_else(|| "`ts_ms` is out of range".into())
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The same of members, of which no more than needed are read.
 fn time_us(view: View<'_>, [us, ns, ms]: [Option<&Member>; 3]) -> Result<Option<i64>, String> {
     if let Some(us) = integer(view, "ts_us", us)? {
         return Ok(Some(us));
     }
     if let Some(ns) = integer(view, "ts_ns", ns)? {
-        return Ok(Some(ns.div_euclid(1_000)));
+        return micros([None, Some(ns), None]);
     }
-    match integer(view, "ts_ms", ms)? {
-        Some(ms) => ms.checked_mul(1_000).map(Some).ok_or_else(|| "`ts_ms` is out of range".into()),
-        None => Ok(None),
-    }
+    micros([None, None, integer(view, "ts_ms", ms)?])
 }
 
 /// An integer, which Debezium's own examples also show in quotes.

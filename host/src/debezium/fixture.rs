@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::batch::{Batch, Record, Span};
 use crate::columns::{self, Input};
 
+use super::options::Options;
 use super::shape::{Field, Shape};
 use super::value::{Value, decode};
 use super::{Change, Decoded, Decoder};
@@ -30,7 +31,7 @@ pub fn batch<K: AsRef<[u8]>, V: AsRef<[u8]>>(topic: &str, records: &[(Option<K>,
         })
         .collect();
     let last = records.len().saturating_sub(1) as i64;
-    Batch { topic: Arc::from(topic), partition: 0, first: 0, last, arena, records }
+    Batch { topic: Arc::from(topic), partition: 0, first: 0, last, arena, records, headers: vec![] }
 }
 
 /// The captured lines of a file: topic, key, value.
@@ -60,6 +61,18 @@ impl Run {
             let records: Vec<_> = same.iter().map(|(_, key, value)| (key.as_ref(), value.as_ref())).collect();
             run.decode(batch(&same[0].0, &records));
         }
+        run
+    }
+
+    /// A decoder of such records that has decoded nothing yet.
+    pub fn with(options: Options) -> Run {
+        Run { decoder: Decoder::with(options, None), batches: Vec::new() }
+    }
+
+    /// Decodes keys and values of one topic, in one batch.
+    pub fn of_records(topic: &str, records: &[(Option<&str>, Option<&str>)]) -> Run {
+        let mut run = Run::with(Options::default());
+        run.decode(batch(topic, records));
         run
     }
 
@@ -132,6 +145,22 @@ impl<'a> At<'a> {
         let span = self.decoded.cells[row.expect("a row") as usize + index];
         let json = str::from_utf8(span.of(&self.batch.arena)).unwrap();
         decode(&shape.fields[index].wire, json).unwrap_or_else(|what| panic!("{column}: {what}"))
+    }
+
+    /// A detail of the change; none where there is none.
+    pub fn detail(&self, name: &str) -> Option<String> {
+        let input = Input::Detail(name.to_owned());
+        match columns::value(self.batch, self.decoded, self.shape(), self.change, &input).unwrap() {
+            Value::Text(text) => Some(text.into_owned()),
+            Value::Null => None,
+            value => panic!("{value:?}"),
+        }
+    }
+
+    /// The names of the source: connector, database, schema, table.
+    pub fn names(&self) -> [&'a str; 4] {
+        let shape = self.shape();
+        [&shape.connector, &shape.database, &shape.schema, &shape.table].map(String::as_str)
     }
 
     /// The names of the shape's columns; those of the key are marked.

@@ -18,6 +18,8 @@ use keys::Memory;
 
 /// The largest record that is looked into, in bytes.
 pub const MAX_RECORD_BYTES: usize = 16 << 20;
+/// The longest string, in bytes as it is written.
+pub const MAX_STRING_BYTES: usize = 8 << 20;
 /// How deep arrays and objects may nest.
 pub const MAX_DEPTH: usize = 128;
 /// How many members one object may have.
@@ -27,6 +29,9 @@ pub const MAX_VALUES: u32 = 1_000_000;
 
 /// Objects nested deeper than this are checked, but not taped: `payload`, `after`, its columns.
 const TAPE_DEPTH: usize = 3;
+
+/// In place of a member's index: the scanned value itself, which is no member's.
+pub const ROOT: u32 = u32::MAX;
 
 /// The type of a JSON value; numbers are told apart by how they are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,10 +146,18 @@ impl Scanner {
             return Err(Fault { at: MAX_RECORD_BYTES, what: "a record of more than 16 MiB" });
         }
         let mut pass = Pass { bytes, scanner: self, known, found: None, values: 0 };
-        match pass.document(start) {
-            Ok(root) => Ok(Scanned { root, known: pass.found }),
-            Err(Wrong(at, what)) => Err(Fault { at: at - start, what }),
+        let root = match pass.document(start) {
+            Ok(root) => root,
+            Err(Wrong(at, what)) => return Err(Fault { at: at - start, what }),
+        };
+        let found = pass.found;
+        // In no other record there can be one.
+        if bytes.len() - start > MAX_STRING_BYTES
+            && let Some(at) = long_string(bytes, start)
+        {
+            return Err(Fault { at: at - start, what: "a string of more than 8 MiB" });
         }
+        Ok(Scanned { root, known: found })
     }
 
     /// The member with this index.
@@ -171,10 +184,50 @@ impl Scanner {
         self.keys.extend(members.map(|(_, member)| (member.key, member.escaped)));
     }
 
-    /// The members of the object that is the value of the member `parent`; none where it is no object.
+    /// Takes members out of an object, the value of the member `parent` or the [`ROOT`]: the ones that `gone`
+    /// picks are not given any more. Indices of members after them change.
+    pub fn take_out(&mut self, parent: u32, gone: impl Fn(&Member) -> bool) {
+        let range = match self.member(parent) {
+            Some(member) => parent as usize + 1..member.next as usize,
+            None => 0..self.tape.len(),
+        };
+        let (mut to, mut at) = (range.start, range.start);
+        while let Some(member) = self.tape.get(at).filter(|_| at < range.end) {
+            let next = member.next as usize;
+            if !gone(member) {
+                self.shift(at..next, to);
+                to += next - at;
+            }
+            at = next;
+        }
+        let end = self.tape.len();
+        self.shift(range.end..end, to);
+        self.tape.truncate(to + (end - range.end));
+        if let Some(member) = self.tape.get_mut(parent as usize) {
+            member.next = to as u32;
+        }
+    }
+
+    /// Moves members towards the front of the tape.
+    fn shift(&mut self, members: std::ops::Range<usize>, to: usize) {
+        let by = (members.start - to) as u32;
+        if by == 0 {
+            return;
+        }
+        for (to, at) in (to..).zip(members) {
+            if let Some(mut member) = self.tape.get(at).copied() {
+                member.next -= by;
+                self.tape[to] = member;
+            }
+        }
+    }
+
+    /// The members of the object that is the value of the member `parent`, or of the [`ROOT`]; none where it
+    /// is no object.
     pub fn members_of(&self, parent: u32) -> Members<'_> {
         match self.member(parent) {
             Some(member) => Members { tape: &self.tape, at: parent as usize + 1, end: member.next as usize },
+            None if parent == ROOT => self.members(),
             None => Members { tape: &[], at: 0, end: 0 },
         }
     }
@@ -472,6 +525,27 @@ impl<K: AsRef<[u8]>> Pass<'_, '_, K> {
         self.found = self.known.iter().position(|text| rest.starts_with(text.as_ref()));
         Some(at + self.known[self.found?].as_ref().len())
     }
+}
+
+/// The first string in JSON that was accepted that is too long.
+#[cold]
+fn long_string(bytes: &[u8], mut at: usize) -> Option<usize> {
+    while let Some(quote) = memchr::memchr(b'"', bytes.get(at..)?) {
+        let start = at + quote + 1;
+        at = start;
+        loop {
+            (at, _) = plain_end(bytes, at);
+            match bytes.get(at) {
+                Some(b'\\') => at += 2,
+                _ => break,
+            }
+        }
+        if at - start > MAX_STRING_BYTES {
+            return Some(start - 1);
+        }
+        at += 1;
+    }
+    None
 }
 
 #[inline(always)]
@@ -860,9 +934,45 @@ mod tests {
         let array = |values: usize| format!("[{}0]", "0,".repeat(values - 2));
         assert!(accepts(&array(MAX_VALUES as usize)));
         assert_eq!(what(array(MAX_VALUES as usize + 1)), "more than 1,000,000 values");
-        let long = |bytes: usize| format!("\"{}\"", "a".repeat(bytes - 2));
-        assert!(accepts(&long(MAX_RECORD_BYTES)));
-        assert_eq!(what(long(MAX_RECORD_BYTES + 1)), "a record of more than 16 MiB");
+        let text = |bytes: usize| format!("\"{}\"", "a".repeat(bytes));
+        let record = |bytes: usize| {
+            let half = text(MAX_STRING_BYTES / 2);
+            let rest = bytes - 3 * (half.len() + 1) - 4;
+            format!("[{half},{half},{half},{}]", text(rest))
+        };
+        assert_eq!(record(MAX_RECORD_BYTES).len(), MAX_RECORD_BYTES);
+        assert!(accepts(&record(MAX_RECORD_BYTES)));
+        assert_eq!(what(record(MAX_RECORD_BYTES + 1)), "a record of more than 16 MiB");
+        let escaped = |bytes: usize| format!("[\"\",\"\\\"\",{{\"{}\\n\":1}}]", "a".repeat(bytes - 2));
+        for string in [text, escaped] {
+            assert!(accepts(&string(MAX_STRING_BYTES)));
+            assert_eq!(what(string(MAX_STRING_BYTES + 1)), "a string of more than 8 MiB");
+        }
+        let at = scan_text(escaped(MAX_STRING_BYTES + 1).as_bytes()).1.unwrap_err().at;
+        assert_eq!(&escaped(MAX_STRING_BYTES + 1)[at..at + 2], "\"a");
+    }
+
+    #[test]
+    fn text_is_unicode_or_refused() {
+        for (text, fault) in [
+            (&b"\"\xc3\xa9 \xf0\x9f\x99\x82 \xef\xbf\xbe\""[..], None),
+            (b"\"\xc3\"", Some("invalid utf-8")),
+            (b"\"\xc0\x80\"", Some("invalid utf-8")),
+            (b"\"\xed\xa0\x80\"", Some("invalid utf-8")),
+            (b"{\"\xff\":1}", Some("invalid utf-8")),
+            (b"\"\\ud83d\\ude42\"", None),
+            (b"\"\\ud83d\"", Some("half a surrogate pair")),
+            (b"\"\\ude42\\ud83d\"", Some("half a surrogate pair")),
+            (b"{\"\\ud83d\":1}", Some("half a surrogate pair")),
+            (b"\"\\u0000\"", None),
+        ] {
+            assert_eq!(
+                scan_text(text).1.err().map(|fault| fault.what),
+                fault,
+                "{}",
+                String::from_utf8_lossy(text)
+            );
+        }
     }
 
     #[test]
@@ -944,5 +1054,31 @@ mod tests {
         assert_eq!(scan(r#"{"schema":{"type":"struct","x":1},"payload":1}"#).0, Ok(None));
         assert_eq!(scan(r#"{"payload":{"schema":{"type":"struct"}}}"#).0, Ok(None));
         assert!(scan(r#"{"schema":{"type":"struct"}}}"#).0.is_err());
+    }
+
+    #[test]
+    fn members_that_are_taken_out_leave_the_others_in_place() {
+        let text = r#"{"schema":{"s":1},"payload":{"__op":"c","a":{"x":1,"y":2},"__deleted":{"z":1},"b":2,"__x":1},"end":{"e":1}}"#;
+        let own = |name: &[u8]| name.starts_with(b"__");
+        let (mut scanner, scanned) = scan_text(text.as_bytes());
+        assert!(scanned.is_ok());
+        let payload = scanner.members().nth(1).map(|(index, _)| index).unwrap();
+        scanner.take_out(payload, |member| own(member.key.of(text.as_bytes())));
+        let names = |scanner: &Scanner, parent: u32| {
+            let members = scanner.members_of(parent);
+            members.map(|(index, member)| (text[member.key.range()].to_owned(), index)).collect::<Vec<_>>()
+        };
+        let row = names(&scanner, payload);
+        assert_eq!(row.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(names(&scanner, row[0].1).len(), 2);
+        let root = names(&scanner, ROOT);
+        assert_eq!(
+            root.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+            ["schema", "payload", "end"]
+        );
+        assert_eq!(names(&scanner, root[2].1)[0].0, "e");
+        scanner.take_out(ROOT, |member| member.key.of(text.as_bytes()) == b"schema");
+        assert_eq!(names(&scanner, ROOT).len(), 2);
+        assert_eq!(names(&scanner, names(&scanner, ROOT)[0].1).len(), 2);
     }
 }

@@ -3,7 +3,7 @@
 use rustc_hash::FxHashSet;
 use serde_json::Value as Tree;
 
-use super::shape::Wire;
+use super::shape::{Structured, Wire};
 
 /// What a value's schema says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,8 +11,13 @@ pub struct ValueSchema {
     /// The name of the whole, such as `shop.public.orders.Envelope`; empty without one.
     pub name: String,
     /// The columns of `after`, or of `before` where there is no `after`; none for what is no envelope.
-    pub columns: Vec<ColumnSchema>,
+    pub columns: Columns,
+    /// The columns of the value itself, for a row without an envelope.
+    pub own: Columns,
 }
+
+/// Columns, or what is wrong with one of them.
+pub type Columns = Result<Vec<ColumnSchema>, String>;
 
 /// What a schema says about one column.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,21 +30,31 @@ pub struct ColumnSchema {
     pub nullable: bool,
     /// The logical type's name; empty without one.
     pub semantic: String,
+    /// Whether a null may stand as the column's default: the converter does that unless it is told otherwise.
+    pub null_may_be_default: bool,
 }
 
-/// Reads the text of a value's schema. An error names the column that it cannot make sense of.
+/// Reads the text of a value's schema.
 pub fn parse(text: &str) -> Result<ValueSchema, String> {
     let tree: Tree = serde_json::from_str(text).map_err(|error| format!("the schema is no json: {error}"))?;
-    let row = field(&tree, "after").or_else(|| field(&tree, "before"));
-    let columns: Vec<ColumnSchema> = match row {
-        Some(row) => fields(row).iter().map(column).collect::<Result<_, _>>()?,
-        None => Vec::new(),
-    };
+    Ok(of_tree(&tree))
+}
+
+/// The same of a schema that is no text any more.
+pub fn of_tree(tree: &Tree) -> ValueSchema {
+    let row = field(tree, "after").or_else(|| field(tree, "before"));
+    let name = text_of(tree, "name").to_owned();
+    ValueSchema { name, columns: columns(row.map_or(&[], fields)), own: columns(fields(tree)) }
+}
+
+/// An error names the column that it cannot make sense of.
+fn columns(fields: &[Tree]) -> Columns {
+    let columns: Vec<ColumnSchema> = fields.iter().map(column).collect::<Result<_, _>>()?;
     let mut names = FxHashSet::default();
-    if let Some(twice) = columns.iter().find(|column| !names.insert(column.name.as_str())) {
-        return Err(format!("the schema has two columns `{}`", twice.name));
+    match columns.iter().find(|column| !names.insert(column.name.as_str())) {
+        Some(twice) => Err(format!("the schema has two columns `{}`", twice.name)),
+        None => Ok(columns),
     }
-    Ok(ValueSchema { name: text_of(&tree, "name").to_owned(), columns })
 }
 
 fn fields(schema: &Tree) -> &[Tree] {
@@ -58,10 +73,12 @@ fn column(schema: &Tree) -> Result<ColumnSchema, String> {
     let Some(name) = schema.get("field").and_then(Tree::as_str) else {
         return Err("the schema has a column without a name".into());
     };
+    let nullable = schema.get("optional").and_then(Tree::as_bool).unwrap_or(false);
     Ok(ColumnSchema {
         name: name.to_owned(),
         wire: wire(schema).map_err(|what| format!("the schema of column `{name}` {what}"))?,
-        nullable: schema.get("optional").and_then(Tree::as_bool).unwrap_or(false),
+        nullable,
+        null_may_be_default: nullable && schema.get("default").is_some_and(|default| !default.is_null()),
         semantic: text_of(schema, "name").to_owned(),
     })
 }
@@ -121,6 +138,18 @@ fn logical(name: &str, base: &str, schema: &Tree) -> Result<Option<Wire>, String
         ("io.debezium.time.MicroTimestamp", "int64") => Wire::TimestampMicros,
         ("io.debezium.time.NanoTimestamp", "int64") => Wire::TimestampNanos,
         ("io.debezium.time.ZonedTimestamp" | "io.debezium.time.IsoTimestamp", "string") => Wire::TimestampIso,
+        (_, "struct") => {
+            let structured = match name.strip_prefix("io.debezium.time.Structured") {
+                Some("Date") => Structured::Date,
+                Some("Time") => Structured::Time,
+                Some("Timestamp") => Structured::Timestamp,
+                Some("ZonedTime") => Structured::ZonedTime,
+                Some("ZonedTimestamp") => Structured::ZonedTimestamp,
+                Some("Duration") => Structured::Duration,
+                _ => return Ok(None),
+            };
+            Wire::Structured(structured)
+        }
         _ => return Ok(None),
     }))
 }
@@ -162,6 +191,16 @@ mod tests {
             ("io.debezium.time.NanoTimestamp", "int64", Wire::TimestampNanos),
             ("io.debezium.time.ZonedTimestamp", "string", Wire::TimestampIso),
             ("io.debezium.time.IsoTimestamp", "string", Wire::TimestampIso),
+            ("io.debezium.time.StructuredDate", "struct", Wire::Structured(Structured::Date)),
+            ("io.debezium.time.StructuredTime", "struct", Wire::Structured(Structured::Time)),
+            ("io.debezium.time.StructuredTimestamp", "struct", Wire::Structured(Structured::Timestamp)),
+            ("io.debezium.time.StructuredZonedTime", "struct", Wire::Structured(Structured::ZonedTime)),
+            (
+                "io.debezium.time.StructuredZonedTimestamp",
+                "struct",
+                Wire::Structured(Structured::ZonedTimestamp),
+            ),
+            ("io.debezium.time.StructuredDuration", "struct", Wire::Structured(Structured::Duration)),
         ] {
             assert_eq!(wire_of(&format!(r#"{{"type":"{base}","name":"{name}"}}"#)), Ok(expected), "{name}");
         }
@@ -181,7 +220,10 @@ mod tests {
             ("io.debezium.time.IsoTime", "string", Wire::Text),
             ("io.debezium.time.MicroDuration", "int64", Wire::Int(64)),
             ("io.debezium.time.NanoDuration", "double", Wire::Float64),
+            ("io.debezium.time.MicroDuration", "float64", Wire::Float64),
             ("io.debezium.data.geometry.Point", "struct", Wire::Json),
+            ("io.debezium.data.geometry.Geometry", "struct", Wire::Json),
+            ("io.debezium.time.StructuredDate", "string", Wire::Text),
             ("io.debezium.data.SparseDoubleVector", "struct", Wire::Json),
             ("io.debezium.time.Date", "string", Wire::Text),
             ("com.example.Unheard", "float", Wire::Float32),
@@ -208,18 +250,23 @@ mod tests {
         assert_eq!(wire_of(&pairs), Ok(Wire::Json));
         let vector = r#"{"type":"array","name":"io.debezium.data.FloatVector","items":{"type":"float"}}"#;
         assert_eq!(wire_of(vector), Ok(Wire::Array(Box::new(Wire::Float32))));
+        let vector = r#"{"type":"array","name":"io.debezium.data.DoubleVector","items":{"type":"double"}}"#;
+        assert_eq!(wire_of(vector), Ok(Wire::Array(Box::new(Wire::Float64))));
     }
 
     #[test]
     fn a_schema_that_makes_no_sense_names_its_column() {
-        let error = parse(r#"{"fields":[{"field":"after","fields":[{"field":"x","type":"int128"}]}]}"#);
-        assert_eq!(error.unwrap_err(), "the schema of column `x` has the unknown type `int128`");
+        let schema = parse(r#"{"fields":[{"field":"after","fields":[{"field":"x","type":"int128"}]}]}"#);
+        assert_eq!(
+            schema.unwrap().columns.unwrap_err(),
+            "the schema of column `x` has the unknown type `int128`"
+        );
         let decimal = r#"{"type":"bytes","name":"org.apache.kafka.connect.data.Decimal"}"#;
         assert_eq!(wire_of(decimal).unwrap_err(), "lacks its scale");
         assert_eq!(wire_of(r#"{"type":"array"}"#).unwrap_err(), "lacks `items`");
         let twice = r#"{"field":"x","type":"int8"},{"field":"x","type":"int8"}"#;
-        let error = parse(&format!(r#"{{"fields":[{{"field":"after","fields":[{twice}]}}]}}"#));
-        assert_eq!(error.unwrap_err(), "the schema has two columns `x`");
+        let schema = parse(&format!(r#"{{"fields":[{{"field":"after","fields":[{twice}]}}]}}"#));
+        assert_eq!(schema.unwrap().columns.unwrap_err(), "the schema has two columns `x`");
     }
 
     #[test]
@@ -229,7 +276,7 @@ mod tests {
         let schema = parse(text).unwrap();
         assert_eq!(schema.name, "e.Envelope");
         let columns: Vec<_> =
-            schema.columns.iter().map(|column| (column.name.as_str(), column.nullable)).collect();
+            schema.columns.iter().flatten().map(|column| (column.name.as_str(), column.nullable)).collect();
         assert_eq!(columns, [("id", false), ("t", true)]);
     }
 }

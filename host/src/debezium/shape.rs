@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 use crate::columns::Kind;
 
 use super::scan::Json;
+pub use super::structured::Structured;
 
 /// The most shapes of one pipeline; they are kept for good.
 pub const MAX_SHAPES: usize = 10_000;
@@ -22,6 +23,9 @@ pub enum Wire {
     Bool,
     /// `int8` to `int64`; 8, 16, 32 or 64 bits, signed. `io.debezium.time.Year` too.
     Int(u8),
+    /// An unsigned number of 64 bits that came as a signed one (`bigint.unsigned.handling.mode=long`). No
+    /// schema says so.
+    UInt64,
     /// `float`
     Float32,
     /// `double`
@@ -30,6 +34,10 @@ pub enum Wire {
     Text,
     /// `bytes`, as base64.
     Bytes,
+    /// Bytes in the alphabet that URLs can carry (`binary.handling.mode=base64-url-safe`). No schema says so.
+    BytesUrl,
+    /// Bytes as hex digits (`binary.handling.mode=hex`). No schema says so.
+    BytesHex,
     /// `io.debezium.data.Bits`: base64 of little-endian bytes; bits, where the schema says so.
     Bits(Option<u32>),
     /// `org.apache.kafka.connect.data.Decimal`: base64 of the big-endian unscaled integer, or a number.
@@ -39,6 +47,9 @@ pub enum Wire {
         /// Digits in all, where the schema says so.
         precision: Option<u32>,
     },
+    /// A decimal as text or as a number (`decimal.handling.mode=string`): digits in all and after the point,
+    /// where they are known. No schema says so.
+    DecimalText(Option<(u32, u32)>),
     /// `io.debezium.data.VariableScaleDecimal`: `{"scale":…,"value":base64}`.
     VariableDecimal,
     /// `io.debezium.time.Date`, `org.apache.kafka.connect.data.Date`: days since 1970-01-01.
@@ -59,6 +70,8 @@ pub enum Wire {
     TimestampNanos,
     /// `io.debezium.time.ZonedTimestamp`, `io.debezium.time.IsoTimestamp`: ISO 8601 text.
     TimestampIso,
+    /// `io.debezium.time.StructuredDate` and the like.
+    Structured(Structured),
     /// `io.debezium.data.Uuid`
     Uuid,
     /// `io.debezium.data.Json`: text that holds JSON.
@@ -155,6 +168,15 @@ pub struct Shape {
     pub fields: Vec<Field>,
 }
 
+impl Shape {
+    /// Whether both are shapes of one source table, in one topic.
+    pub fn is_of_table(&self, other: &Shape) -> bool {
+        let names =
+            |shape: &Shape| [&shape.topic, &shape.database, &shape.schema, &shape.table].map(String::clone);
+        names(self) == names(other)
+    }
+}
+
 /// A table's names at its source.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct TableName {
@@ -188,6 +210,16 @@ impl Shapes {
     /// The shape with this id.
     pub fn get(&self, id: u32) -> Option<&Arc<Shape>> {
         self.all.get(id as usize)
+    }
+
+    /// How many shapes there are.
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
     }
 
     /// Finds or makes a shape; an error where there are too many.
@@ -229,20 +261,50 @@ impl Shapes {
 }
 
 impl Wire {
+    /// The name of the logical type whose values are written so; empty where there is none.
+    pub fn semantic(&self) -> &'static str {
+        match self {
+            Wire::Decimal { .. } => "org.apache.kafka.connect.data.Decimal",
+            Wire::VariableDecimal => "io.debezium.data.VariableScaleDecimal",
+            Wire::Bits(_) => "io.debezium.data.Bits",
+            Wire::Uuid => "io.debezium.data.Uuid",
+            Wire::JsonText => "io.debezium.data.Json",
+            Wire::Date => "io.debezium.time.Date",
+            Wire::IsoDate => "io.debezium.time.IsoDate",
+            Wire::TimeMillis => "io.debezium.time.Time",
+            Wire::TimeMicros => "io.debezium.time.MicroTime",
+            Wire::TimeNanos => "io.debezium.time.NanoTime",
+            Wire::TimestampMillis => "io.debezium.time.Timestamp",
+            Wire::TimestampMicros => "io.debezium.time.MicroTimestamp",
+            Wire::TimestampNanos => "io.debezium.time.NanoTimestamp",
+            Wire::TimestampIso => "io.debezium.time.ZonedTimestamp",
+            _ => "",
+        }
+    }
+
     /// The kind that a transform sees.
     pub fn kind(&self) -> Kind {
         match self {
             Wire::Bool | Wire::Guess(Guess::Bool) => Kind::Boolean,
             Wire::Int(_) | Wire::Guess(Guess::Int) => Kind::Int,
             Wire::Float32 | Wire::Float64 | Wire::Guess(Guess::Float) => Kind::Float,
-            Wire::Decimal { .. } | Wire::VariableDecimal | Wire::Guess(Guess::BigInt) => Kind::Decimal,
+            Wire::Decimal { .. }
+            | Wire::DecimalText(_)
+            | Wire::VariableDecimal
+            | Wire::UInt64
+            | Wire::Guess(Guess::BigInt) => Kind::Decimal,
+            Wire::Structured(Structured::ZonedTime | Structured::Duration) => Kind::Text,
             Wire::Text | Wire::Uuid | Wire::Guess(Guess::Text | Guess::Unknown) => Kind::Text,
-            Wire::Bytes | Wire::Bits(_) => Kind::Bytes,
-            Wire::Date | Wire::IsoDate => Kind::Date,
-            Wire::TimeMillis | Wire::TimeMicros | Wire::TimeNanos => Kind::Time,
-            Wire::TimestampMillis | Wire::TimestampMicros | Wire::TimestampNanos | Wire::TimestampIso => {
-                Kind::Timestamp
+            Wire::Bytes | Wire::BytesUrl | Wire::BytesHex | Wire::Bits(_) => Kind::Bytes,
+            Wire::Date | Wire::IsoDate | Wire::Structured(Structured::Date) => Kind::Date,
+            Wire::TimeMillis | Wire::TimeMicros | Wire::TimeNanos | Wire::Structured(Structured::Time) => {
+                Kind::Time
             }
+            Wire::TimestampMillis
+            | Wire::TimestampMicros
+            | Wire::TimestampNanos
+            | Wire::TimestampIso
+            | Wire::Structured(Structured::Timestamp | Structured::ZonedTimestamp) => Kind::Timestamp,
             Wire::JsonText | Wire::Array(_) | Wire::Map(_) | Wire::Json | Wire::Guess(Guess::Json) => {
                 Kind::Json
             }

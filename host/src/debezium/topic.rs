@@ -8,10 +8,12 @@ use std::sync::Arc;
 use crate::batch::Span;
 
 use super::envelope::{Layout, Source, View};
+use super::flat;
+use super::placeholder::Lengths;
+use super::report;
 use super::scan::{Json, KeysId, Member, unescape};
 use super::schema::{self, ValueSchema};
 use super::shape::{Field, Guess, Shape, Shapes, TableName, Wire};
-use super::value::is_unavailable;
 use super::walk;
 
 /// Schemas, tables, and shapes of a table that are looked through for each record; more than these are
@@ -24,6 +26,14 @@ pub struct Topic {
     /// Whether values stand in the converter's wrapper of `schema` and `payload`; settled by the first
     /// record, and asked where a record leaves it open.
     pub wrapped: Option<bool>,
+    /// The same of keys, which have a converter of their own.
+    pub key_wrapped: Option<bool>,
+    /// The same of what CloudEvents carry.
+    pub data_wrapped: Option<bool>,
+    /// Whether it was said that nulls may have become defaults.
+    pub said_defaults: bool,
+    /// Whether it was said that flattened rows do not tell their operation.
+    pub said_op_is_lost: bool,
     /// Schemas of values, the last used first.
     pub schemas: Vec<KnownSchema>,
     /// Texts of schemas of keys, the last used first.
@@ -57,6 +67,8 @@ struct KnownTable {
     name: TableName,
     /// The last used first.
     shapes: Vec<KnownShape>,
+    /// The guesses that were said of its columns.
+    said: Vec<String>,
 }
 
 /// A shape, and how the records look that have it.
@@ -86,6 +98,8 @@ pub struct Rows<'a> {
     pub after: Option<u32>,
     /// The names of the key's members, as they are written.
     pub key: &'a [Span],
+    /// Whether the row is the whole value, so that its schema's fields are the columns.
+    pub flattened: bool,
 }
 
 impl Rows<'_> {
@@ -114,14 +128,27 @@ impl Topic {
         match known {
             Some(0) => {}
             Some(index) if index < self.schemas.len() => self.schemas[..=index].rotate_right(1),
-            _ => {
-                let serial = self.schemas_made;
-                self.schemas_made += 1;
-                self.schemas.truncate(REMEMBERED - 1);
-                let parsed = schema::parse(text).map(Arc::new);
-                self.schemas.insert(0, KnownSchema { text: text.as_bytes().into(), serial, parsed });
-            }
+            _ => self.remember_schema(text.as_bytes(), schema::parse(text).map(Arc::new)),
         }
+    }
+
+    /// The same for a schema of a registry; `label` is what no other has, and no JSON begins with.
+    pub fn use_registered(&mut self, label: &[u8], schema: &Arc<ValueSchema>) {
+        match self.schemas.iter().position(|known| *known.text == *label) {
+            Some(0) => {}
+            Some(index) => self.schemas[..=index].rotate_right(1),
+            None => self.remember_schema(label, Ok(Arc::clone(schema))),
+        }
+    }
+
+    fn remember_schema(&mut self, text: &[u8], parsed: Result<Arc<ValueSchema>, String>) {
+        let serial = self.schemas_made;
+        self.schemas_made += 1;
+        self.schemas.truncate(REMEMBERED - 1);
+        if let (Ok(schema), false) = (&parsed, self.said_defaults) {
+            self.said_defaults = report::defaults(schema);
+        }
+        self.schemas.insert(0, KnownSchema { text: text.into(), serial, parsed });
     }
 
     /// Remembers the text of a key's schema.
@@ -167,18 +194,49 @@ impl Topic {
             return Ok(shaped);
         }
         let fields = match &schema {
-            Some((_, schema)) => typed_fields(rows, schema),
+            Some((_, schema)) => table.typed_fields(rows, schema)?,
             None => match table.known_superset(rows, cells) {
                 Some(shaped) => return Ok(shaped),
                 None => table.guessed_fields(rows),
             },
         };
+        let known = shapes.len();
         let shape = shapes.intern(topic, &table.name, typed, fields)?;
+        if shapes.len() > known && !typed {
+            report::guesses(rows, &shape, &mut table.said);
+        }
         let before = rows.before.map(|row| fill_by_name(rows.view, row, &shape, cells)).transpose()?;
         let after = rows.after.map(|row| fill_by_name(rows.view, row, &shape, cells)).transpose()?;
         let id = shape.id;
         table.remember(rows, shape, serial);
         Ok(Shaped { shape: id, before, after })
+    }
+
+    /// The same for the key of a row that is gone: the shape is the last of the topic's last table that has
+    /// the key's columns. The `source` of `rows` counts where the topic has told no table yet.
+    pub fn shape_of_key(
+        &mut self,
+        topic: &Arc<str>,
+        rows: &Rows<'_>,
+        shapes: &mut Shapes,
+        cells: &mut Vec<Span>,
+    ) -> Result<Shaped, String> {
+        let table = match self.tables.first_mut() {
+            Some(table) => table,
+            None => self.table(rows.view, &rows.source)?,
+        };
+        let row = rows.before.ok_or("a key without a row")?;
+        let shape = match table.shapes.iter().find(|known| fits_by_name(rows.view, row, &known.shape)) {
+            Some(known) => Arc::clone(&known.shape),
+            None => shapes.intern(topic, &table.name, false, table.guessed_fields(rows))?,
+        };
+        let before = fill_by_name(rows.view, row, &shape, cells)?;
+        Ok(Shaped { shape: shape.id, before: Some(before), after: None })
+    }
+
+    /// The name of the table that `source` names.
+    pub fn table_name(&mut self, view: View<'_>, source: &Source) -> Result<&TableName, String> {
+        Ok(&self.table(view, source)?.name)
     }
 
     /// The table that `source` names, brought to the front.
@@ -193,7 +251,10 @@ impl Topic {
                 let name =
                     TableName { connector: connector?, database: database?, schema: schema?, table: table? };
                 self.tables.truncate(REMEMBERED - 1);
-                self.tables.insert(0, KnownTable { raw: raw.map(Into::into), name, shapes: Vec::new() });
+                self.tables.insert(
+                    0,
+                    KnownTable { raw: raw.map(Into::into), name, shapes: Vec::new(), said: Vec::new() },
+                );
             }
         }
         self.tables.first_mut().ok_or_else(|| "no table is remembered".into())
@@ -270,7 +331,40 @@ impl KnownTable {
                 }
             }
         }
+        fields.iter_mut().for_each(|field| self.apply_hint(rows, field));
         fields
+    }
+
+    /// Sets how a field's values are written, where a hint says so.
+    fn apply_hint(&self, rows: &Rows<'_>, field: &mut Field) {
+        let hints = &rows.view.options.hints;
+        if let Some(wire) = hints.find(&self.name.schema, &self.name.table, &field.name) {
+            field.wire = wire.clone();
+            field.semantic = wire.semantic().to_owned();
+        }
+    }
+
+    fn typed_fields(&self, rows: &Rows<'_>, schema: &ValueSchema) -> Result<Vec<Field>, String> {
+        let key = key_names(rows);
+        let prefix = rows.view.options.flattened_prefix.as_str();
+        let columns = if rows.flattened { schema.own.as_ref() } else { schema.columns.as_ref() };
+        let is_column =
+            |column: &&schema::ColumnSchema| !rows.flattened || flat::added(&column.name, prefix).is_none();
+        let field = |column: &schema::ColumnSchema| {
+            let mut field = Field {
+                name: column.name.clone(),
+                wire: column.wire.clone(),
+                nullable: column.nullable,
+                key: key.contains(&column.name),
+                semantic: column.semantic.clone(),
+            };
+            // A schema that says what a column is knows better than any hint.
+            if field.semantic.is_empty() {
+                self.apply_hint(rows, &mut field);
+            }
+            field
+        };
+        Ok(columns.map_err(String::clone)?.iter().filter(is_column).map(field).collect())
     }
 
     fn remember(&mut self, rows: &Rows<'_>, shape: Arc<Shape>, schema: Option<u32>) {
@@ -344,13 +438,14 @@ impl KnownShape {
 
     /// `same`: the row is known to have these names.
     fn fill_in_order(&self, view: View<'_>, row: u32, same: bool, cells: &mut Vec<Span>) -> bool {
+        let lengths = view.options.placeholder.lengths();
         let mut members = view.scanner.members_of(row);
         for (name, field) in self.names.iter().zip(&self.shape.fields) {
             match members.next() {
                 Some((_, member))
                     if (same || member.key.of(view.arena) == &**name) && fits(view, member, &field.wire) =>
                 {
-                    cells.push(member.value);
+                    cells.push(cell(view, lengths, member));
                 }
                 _ => return false,
             }
@@ -382,10 +477,19 @@ fn key_names(rows: &Rows<'_>) -> Vec<String> {
 
 /// What a value looks like; the placeholder of one that was not sent looks like nothing.
 fn guess(view: View<'_>, member: &Member) -> Guess {
-    if member.json == Json::Text && is_unavailable(view.text(member.value)) {
+    if view.options.placeholder.is(member.value.of(view.arena)) {
         return Guess::Unknown;
     }
     Guess::from(member.json)
+}
+
+/// The cell of a value; none for one that the source did not send. `lengths` are those of the placeholder.
+#[inline(always)]
+fn cell(view: View<'_>, lengths: Lengths, member: &Member) -> Span {
+    let value = member.value;
+    let absent =
+        lengths.may_have(value.end - value.start) && view.options.placeholder.is(value.of(view.arena));
+    if absent { Span::default() } else { value }
 }
 
 #[inline(always)]
@@ -411,22 +515,12 @@ fn fits_by_name(view: View<'_>, row: u32, shape: &Shape) -> bool {
 fn fill_by_name(view: View<'_>, row: u32, shape: &Shape, cells: &mut Vec<Span>) -> Result<u32, String> {
     let start = cells.len();
     cells.resize(start + shape.fields.len(), Span::default());
+    let lengths = view.options.placeholder.lengths();
     for (at, (_, member)) in view.scanner.members_of(row).enumerate() {
         let name = member_name(view, member);
-        let cell = position(&shape.fields, at, &name).and_then(|index| cells.get_mut(start + index));
-        *cell.ok_or_else(|| format!("a row has the column `{name}`, which its schema lacks"))? = member.value;
+        let place = position(&shape.fields, at, &name).and_then(|index| cells.get_mut(start + index));
+        *place.ok_or_else(|| format!("a row has the column `{name}`, which its schema lacks"))? =
+            cell(view, lengths, member);
     }
     Ok(start as u32)
-}
-
-fn typed_fields(rows: &Rows<'_>, schema: &ValueSchema) -> Vec<Field> {
-    let key = key_names(rows);
-    let field = |column: &schema::ColumnSchema| Field {
-        name: column.name.clone(),
-        wire: column.wire.clone(),
-        nullable: column.nullable,
-        key: key.contains(&column.name),
-        semantic: column.semantic.clone(),
-    };
-    schema.columns.iter().map(field).collect()
 }

@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 
 use super::shape::{Guess, Wire};
 use super::text::all_digits;
 use super::walk::{inside, member};
-use super::{civil, decimal, scan};
+use super::{civil, decimal, scan, structured};
 
 /// PostgreSQL's `infinity` and `-infinity` of timestamps, in microseconds, as Debezium writes them.
 const INFINITE_MICROS: [i64; 2] = [9_223_372_036_825_200_000, -9_223_372_036_832_400_000];
@@ -21,24 +22,13 @@ const INFINITE_NANOS: [i64; 2] = [i64::MAX, i64::MIN];
 const INFINITE_DAYS: [i64; 2] = [-2_147_472_692, -2_147_472_691];
 /// PostgreSQL's date `infinity` in a snapshot.
 const INFINITE_DAYS_OF_SNAPSHOT: i64 = -622_191_234;
+/// With or without the padding at its end.
+const URL_SAFE: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 /// A double is written with at most so many digits; a number with more is something else.
 const DIGITS_OF_A_DOUBLE: usize = 17;
-
-/// What stands for a value that the source did not send, in any column that is text on the wire.
-const UNAVAILABLE: &str = "\"__debezium_unavailable_value\"";
-const UNAVAILABLE_BASE64: &str = "\"X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==\"";
-const UNAVAILABLE_HEX: &str = "\"5f5f646562657a69756d5f756e617661696c61626c655f76616c7565\"";
-const UNAVAILABLE_JSON_TEXT: &str =
-    r#""{\"__debezium_unavailable_value\":\"__debezium_unavailable_value\"}""#;
-/// The same in arrays (text, bytes in base64 and hex, uuid, integers) and in maps.
-const UNAVAILABLE_NESTED: [&str; 6] = [
-    r#"["__debezium_unavailable_value"]"#,
-    r#"["X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ=="]"#,
-    r#"["5f5f646562657a69756d5f756e617661696c61626c655f76616c7565"]"#,
-    r#"["b68a35a7-17ad-35b3-af2a-ae46edb4545a"]"#,
-    "[95,95,100,101,98,101,122,105,117,109,95,117,110,97,118,97,105,108,97,98,108,101,95,118,97,108,117,101]",
-    r#"{"__debezium_unavailable_value":"__debezium_unavailable_value"}"#,
-];
 
 /// One value. Nothing has been rounded, clamped or cut on the way here.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,7 +43,7 @@ pub enum Value<'a> {
     Int(i64),
     /// A float; NaN and the infinities are values of it.
     Float(f64),
-    /// A decimal number as plain text: `-?digits(.digits)?`.
+    /// A decimal number as plain text: `-?digits(.digits)?`; or `NaN`, `Infinity`, `-Infinity`.
     Decimal(Cow<'a, str>),
     /// Text, unescaped.
     Text(Cow<'a, str>),
@@ -90,20 +80,25 @@ pub fn decode<'a>(wire: &'a Wire, json: &'a str) -> Result<Value<'a>, String> {
     match json.as_bytes().first() {
         None => return Ok(Value::Unavailable),
         Some(b'n') if json == "null" => return Ok(Value::Null),
-        Some(b'"') if is_unavailable(json) => return Ok(Value::Unavailable),
-        Some(b'[' | b'{') if UNAVAILABLE_NESTED.contains(&json) => return Ok(Value::Unavailable),
         Some(_) => {}
     }
     match wire {
         Wire::Bool | Wire::Guess(Guess::Bool) => boolean(json),
         Wire::Int(bits) => int(json, *bits).map(Value::Int),
         Wire::Guess(Guess::Int) => int(json, 64).map(Value::Int),
+        Wire::UInt64 => int(json, 64).map(|number| owned_decimal(number.cast_unsigned().to_string())),
         Wire::Float32 => float32(json),
         Wire::Float64 => float64(json),
         Wire::Guess(Guess::Float) => guessed_float(json),
         Wire::Guess(Guess::BigInt) => number(json).and_then(decimal::from_number).map(owned_decimal),
         Wire::Text | Wire::Uuid | Wire::Guess(Guess::Text) => text(json).map(Value::Text),
+        // Only a hint says that text is JSON where a whole value may stand.
+        Wire::JsonText if json.starts_with(['{', '[']) => Ok(Value::Json(Cow::Borrowed(json))),
         Wire::JsonText => text(json).map(Value::Json),
+        Wire::BytesUrl => base64_url(json).map(|bytes| Value::Bytes(Cow::Owned(bytes))),
+        Wire::BytesHex => hex(json).map(|bytes| Value::Bytes(Cow::Owned(bytes))),
+        Wire::DecimalText(_) => text_decimal(json),
+        Wire::Structured(structured) => structured::decode(*structured, json),
         Wire::Bytes | Wire::Bits(_) => bytes(json).map(|bytes| Value::Bytes(Cow::Owned(bytes))),
         Wire::Decimal { scale, .. } => scaled_decimal(json, *scale),
         Wire::VariableDecimal => variable_decimal(json),
@@ -125,12 +120,11 @@ pub fn decode<'a>(wire: &'a Wire, json: &'a str) -> Result<Value<'a>, String> {
     }
 }
 
-/// What is between the quotes of a JSON string that stands for just that: one without escapes that is no
-/// placeholder. None where that takes a closer look, by [`decode`].
+/// What is between the quotes of a JSON string without escapes. None where a closer look is needed, by
+/// [`decode`].
 pub fn plain_text(json: &[u8]) -> Option<&[u8]> {
     let [b'"', inside @ .., b'"'] = json else { return None };
-    let plain = !LENGTHS.contains(&json.len()) && memchr::memchr(b'\\', inside).is_none();
-    plain.then_some(inside)
+    memchr::memchr(b'\\', inside).is_none().then_some(inside)
 }
 
 /// An integer of at most 18 digits. None where a closer look is needed, by [`decode`].
@@ -168,16 +162,6 @@ fn eight_digits(word: [u8; 8]) -> Option<i64> {
     let pairs = (word ^ ZEROS).wrapping_mul(10 << 8 | 1) >> 8 & 0x00ff_00ff_00ff_00ff;
     let fours = pairs.wrapping_mul(100 << 16 | 1) >> 16 & 0x0000_ffff_0000_ffff;
     Some((fours.wrapping_mul(10_000 << 32 | 1) >> 32) as i64)
-}
-
-/// The placeholders' lengths: nearly every text is cleared by its own.
-const LENGTHS: [usize; 4] =
-    [UNAVAILABLE.len(), UNAVAILABLE_BASE64.len(), UNAVAILABLE_HEX.len(), UNAVAILABLE_JSON_TEXT.len()];
-
-/// Whether a JSON string stands for a value that the source did not send.
-pub(super) fn is_unavailable(json: &str) -> bool {
-    LENGTHS.contains(&json.len())
-        && [UNAVAILABLE, UNAVAILABLE_BASE64, UNAVAILABLE_HEX, UNAVAILABLE_JSON_TEXT].contains(&json)
 }
 
 /// Whether errors show the beginning of values.
@@ -294,6 +278,51 @@ fn bytes(json: &str) -> Result<Vec<u8>, String> {
     STANDARD.decode(encoded.as_bytes()).map_err(|_| unexpected("bytes in base64", json))
 }
 
+fn base64_url(json: &str) -> Result<Vec<u8>, String> {
+    let encoded = text(json)?;
+    URL_SAFE.decode(encoded.as_bytes()).map_err(|_| unexpected("bytes in base64 for urls", json))
+}
+
+fn hex(json: &str) -> Result<Vec<u8>, String> {
+    let digits = text(json)?;
+    decimal::unhex(&digits).ok_or_else(|| unexpected("bytes in hex", json))
+}
+
+/// What Debezium writes for a decimal that is no number. None of it is base64.
+fn special_decimal(json: &str) -> Option<&'static str> {
+    match json {
+        "\"NAN\"" => Some("NaN"),
+        "\"POSITIVE_INFINITY\"" => Some("Infinity"),
+        "\"NEGATIVE_INFINITY\"" => Some("-Infinity"),
+        _ => None,
+    }
+}
+
+/// A decimal as text, as a number, or as an object of scale and value.
+fn text_decimal(json: &str) -> Result<Value<'_>, String> {
+    let special = special_decimal(json).or(match json {
+        "\"NaN\"" => Some("NaN"),
+        "\"Infinity\"" => Some("Infinity"),
+        "\"-Infinity\"" => Some("-Infinity"),
+        _ => None,
+    });
+    if let Some(special) = special {
+        return Ok(Value::Decimal(Cow::Borrowed(special)));
+    }
+    match json.as_bytes().first() {
+        Some(b'{') => variable_decimal(json),
+        Some(b'"') => {
+            let text = text(json)?;
+            let text = text.strip_prefix('+').unwrap_or(&text);
+            match decimal::is_number(text) {
+                true => decimal::from_number(text).map(owned_decimal),
+                false => Err(unexpected("a decimal number", json)),
+            }
+        }
+        _ => scaled_decimal(json, 0),
+    }
+}
+
 fn unscaled(json: &str, scale: i32) -> Result<String, String> {
     let encoded = inside(json).ok_or_else(|| unexpected("a decimal in base64", json))?;
     // Nearly every decimal has at most 16 bytes: no allocation for those.
@@ -307,9 +336,14 @@ fn unscaled(json: &str, scale: i32) -> Result<String, String> {
 }
 
 fn scaled_decimal(json: &str, scale: i32) -> Result<Value<'_>, String> {
-    let text =
-        if json.starts_with('"') { unscaled(json, scale)? } else { decimal::from_number(number(json)?)? };
-    Ok(owned_decimal(text))
+    if !json.starts_with('"') {
+        return decimal::from_number(number(json)?).map(owned_decimal);
+    }
+    match (unscaled(json, scale), special_decimal(json)) {
+        (Ok(text), _) => Ok(owned_decimal(text)),
+        (Err(_), Some(special)) => Ok(Value::Decimal(Cow::Borrowed(special))),
+        (Err(what), None) => Err(what),
+    }
 }
 
 fn variable_decimal(json: &str) -> Result<Value<'_>, String> {
@@ -317,9 +351,6 @@ fn variable_decimal(json: &str) -> Result<Value<'_>, String> {
     let (Some(scale), Some(value)) = (scale, member(json, "value")) else {
         return Err(unexpected("an object of scale and value", json));
     };
-    if value == UNAVAILABLE_BASE64 {
-        return Ok(Value::Unavailable);
-    }
     scaled_decimal(value, scale)
 }
 
@@ -409,37 +440,6 @@ mod tests {
     }
 
     #[test]
-    fn all_eight_shapes_of_the_placeholder_are_unavailable() {
-        let array = |element| Wire::Array(Box::new(element));
-        for (wire, json) in [
-            (Wire::Text, UNAVAILABLE),
-            (Wire::JsonText, UNAVAILABLE),
-            (Wire::Uuid, UNAVAILABLE),
-            (Wire::TimestampIso, UNAVAILABLE),
-            (Wire::Bytes, UNAVAILABLE_BASE64),
-            (Wire::Text, UNAVAILABLE_BASE64),
-            (Wire::Text, UNAVAILABLE_HEX),
-            (array(Wire::Text), UNAVAILABLE_NESTED[0]),
-            (array(Wire::Bytes), UNAVAILABLE_NESTED[1]),
-            (array(Wire::Text), UNAVAILABLE_NESTED[2]),
-            (array(Wire::Uuid), UNAVAILABLE_NESTED[3]),
-            (array(Wire::Int(32)), UNAVAILABLE_NESTED[4]),
-            (Wire::Map(Box::new(Wire::Text)), UNAVAILABLE_NESTED[5]),
-            (Wire::JsonText, UNAVAILABLE_JSON_TEXT),
-            (Wire::Guess(Guess::Json), UNAVAILABLE_NESTED[0]),
-            (Wire::Guess(Guess::Text), UNAVAILABLE_BASE64),
-        ] {
-            assert_eq!(ok(&wire, json), Value::Unavailable, "{wire:?} {json}");
-        }
-        let text = "__debezium_unavailable_value";
-        assert_eq!(STANDARD.encode(text), UNAVAILABLE_BASE64.trim_matches('"'));
-        let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, UNAVAILABLE_HEX.trim_matches('"'));
-        let bytes: Vec<_> = text.bytes().map(|byte| byte.to_string()).collect();
-        assert_eq!(format!("[{}]", bytes.join(",")), UNAVAILABLE_NESTED[4]);
-    }
-
-    #[test]
     fn integers_are_held_to_their_bits() {
         assert_eq!(ok(&Wire::Int(8), "-128"), Value::Int(-128));
         assert!(decode(&Wire::Int(8), "128").is_err());
@@ -496,6 +496,55 @@ mod tests {
             [r#"{"value":"AA=="}"#, r#"{"scale":"x","value":"AA=="}"#, "[]", r#"{"scale":1,"value":null}"#]
         {
             assert!(decode(&Wire::VariableDecimal, json).is_err(), "{json}");
+        }
+    }
+
+    #[test]
+    fn decimals_that_are_no_numbers_are_told_from_base64() {
+        let scaled = Wire::Decimal { scale: 2, precision: None };
+        let number = |text| Wire::DecimalText(text);
+        for (json, expected) in [
+            ("\"NAN\"", "NaN"),
+            ("\"POSITIVE_INFINITY\"", "Infinity"),
+            ("\"NEGATIVE_INFINITY\"", "-Infinity"),
+        ] {
+            assert_eq!(ok(&scaled, json), decimal(expected));
+            assert_eq!(ok(&number(None), json), decimal(expected));
+        }
+        // Eight characters of base64 are a number.
+        assert_eq!(ok(&scaled, "\"Infinity\""), decimal("378982984692.34"));
+        assert_eq!(ok(&number(Some((4, 2))), "\"Infinity\""), decimal("Infinity"));
+    }
+
+    #[test]
+    fn hinted_values_are_read_as_the_hint_says() {
+        for (wire, json, expected) in [
+            (Wire::UInt64, "-1", decimal("18446744073709551615")),
+            (Wire::UInt64, "7", decimal("7")),
+            (Wire::DecimalText(None), "\"-12.50\"", decimal("-12.50")),
+            (Wire::DecimalText(None), "\"1e3\"", decimal("1000")),
+            (Wire::DecimalText(Some((4, 2))), "12.5", decimal("12.5")),
+            (Wire::DecimalText(None), r#"{"scale":5,"value":"BMsv"}"#, decimal("3.14159")),
+            (Wire::BytesHex, "\"DeadBeef\"", Value::Bytes(vec![0xde, 0xad, 0xbe, 0xef].into())),
+            (Wire::BytesUrl, "\"_-8=\"", Value::Bytes(vec![0xff, 0xef].into())),
+            (Wire::BytesUrl, "\"_-8\"", Value::Bytes(vec![0xff, 0xef].into())),
+            (Wire::JsonText, "[1]", Value::Json("[1]".into())),
+        ] {
+            assert_eq!(ok(&wire, json), expected, "{wire:?} {json}");
+        }
+        for (wire, json) in [
+            (Wire::DecimalText(None), "\"x\""),
+            (Wire::DecimalText(None), "\"\""),
+            (Wire::DecimalText(None), "\"1.\""),
+            (Wire::DecimalText(None), "true"),
+            (Wire::BytesHex, "\"abc\""),
+            (Wire::BytesHex, "\"zz\""),
+            (Wire::BytesHex, "1"),
+            (Wire::BytesUrl, "\"+/8=\""),
+            (Wire::UInt64, "1.5"),
+            (Wire::JsonText, "1"),
+        ] {
+            assert!(decode(&wire, json).is_err(), "{wire:?} {json}");
         }
     }
 
@@ -593,6 +642,12 @@ mod tests {
             Wire::TimestampNanos,
             Wire::TimestampIso,
             Wire::Uuid,
+            Wire::UInt64,
+            Wire::BytesHex,
+            Wire::BytesUrl,
+            Wire::DecimalText(None),
+            Wire::Structured(structured::Structured::ZonedTimestamp),
+            Wire::Structured(structured::Structured::Duration),
             Wire::JsonText,
             Wire::Array(Box::new(Wire::Text)),
             Wire::Map(Box::new(Wire::Text)),
@@ -608,7 +663,7 @@ mod tests {
             assert_eq!(plain_int(json.as_bytes()), None, "{json}");
         }
         assert_eq!(plain_int(b"-999999999999999999"), Some(-999_999_999_999_999_999));
-        for json in ["", "\"", "null", "1", r#""a\n""#, UNAVAILABLE, UNAVAILABLE_BASE64, UNAVAILABLE_HEX] {
+        for json in ["", "\"", "null", "1", r#""a\n""#] {
             assert_eq!(plain_text(json.as_bytes()), None, "{json}");
         }
         assert_eq!(plain_text(b"\"\""), Some(&b""[..]));
@@ -632,7 +687,7 @@ mod tests {
             let json = serde_json::to_string(&text).unwrap();
             match plain_text(json.as_bytes()) {
                 Some(plain) => prop_assert_eq!(plain, text.as_bytes()),
-                None => prop_assert!(json.contains('\\') || LENGTHS.contains(&json.len())),
+                None => prop_assert!(json.contains('\\')),
             }
         }
 
@@ -653,7 +708,6 @@ mod tests {
         #[test]
         fn any_bytes_come_back(bytes in prop::collection::vec(any::<u8>(), 0..50)) {
             let json = format!("\"{}\"", STANDARD.encode(&bytes));
-            prop_assume!(json != UNAVAILABLE_BASE64);
             prop_assert_eq!(ok(&Wire::Bytes, &json), Value::Bytes(bytes.into()));
         }
     }

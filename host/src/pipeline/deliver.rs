@@ -7,18 +7,21 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
+use super::Stop;
 use super::letters::Letters;
-use super::prepare::{Part, Prepared, Rejection};
+use super::prepare::{Emptied, Part, Prepared, Rejection};
 use super::reach::Reach;
-use super::{Stop, locked};
+use super::targets::patiently;
 use crate::cli::summary::Summary;
-use crate::clickhouse::block;
 use crate::clickhouse::insert::{IdentityColumns, Inserter, Job, Landed};
 use crate::clickhouse::names::literal;
+use crate::clickhouse::table::Table;
+use crate::clickhouse::{block, ddl};
 use crate::commit::Seal;
 use crate::dead_letter::Stage;
 use crate::error::Classify;
 use crate::output;
+use crate::pause::pause;
 use crate::source::kafka::ownership::Partition;
 
 /// How often a table that changed under an insert is read again, until that is an error.
@@ -107,6 +110,7 @@ impl<'a> Deliverer<'a> {
         let mut refused: Vec<Rejection> = Vec::new();
         let mut rows = 0;
         if prepared.has_work() {
+            self.check_order_of_emptied(prepared)?;
             let series = Cell::new(prepared.source.recovered.as_ref().map_or(0, |seal| seal.series));
             if !self.seal(prepared, partition, series.get(), stop)? {
                 return Ok(self.undelivered(prepared, partition));
@@ -120,12 +124,64 @@ impl<'a> Deliverer<'a> {
                 }
                 refused.extend(more);
             }
+            if !self.empty(prepared, partition, stop)? {
+                return Ok(self.undelivered(prepared, partition));
+            }
             if !self.letters.keep(&self.reach, prepared, &refused, stop)? {
                 return Ok(self.undelivered(prepared, partition));
             }
         }
         self.count(prepared, &refused, rows);
         Ok(Delivered::Done)
+    }
+
+    /// A truncate has a place among the records of its partition, and among no others.
+    fn check_order_of_emptied(&self, prepared: &Prepared) -> Result<()> {
+        let (Some(emptied), Some(commits)) = (prepared.emptied.first(), &self.reach.commits) else {
+            return Ok(());
+        };
+        let topic = &prepared.source.batch.topic;
+        let partitions = commits.partitions(topic).environment()?;
+        if partitions > 1 {
+            let what = format!(
+                "the source emptied a table whose topic {topic} has {partitions} partitions: whether rows of the others \
+                 came before that is not known (offset {})",
+                emptied.offset
+            );
+            return Err(anyhow!(what)).usage().help(
+                "nothing of it was committed: remove the rows by hand, and go on with `truncate: ignore`",
+            );
+        }
+        Ok(())
+    }
+
+    /// Removes what the batch's truncates take out of their tables. Doing it again is harmless. False: given
+    /// up.
+    fn empty(&self, prepared: &Prepared, partition: &Partition, stop: &Stop) -> Result<bool> {
+        if !matches!(self.rows, Rows::ClickHouse) {
+            return Ok(true);
+        }
+        let batch = &prepared.source.batch;
+        for Emptied { table, offset } in &prepared.emptied {
+            if !table.has_lineage() {
+                let what = format!("table {} does not say which record a row comes from", table.name);
+                return Err(anyhow!(what).context("removing what the source emptied"))
+                    .usage()
+                    .help("remove the rows by hand, and go on with `truncate: ignore`");
+            }
+            let Table { database, name, .. } = &**table;
+            let sql = ddl::truncate(database, name, &batch.topic, batch.partition, *offset);
+            let client = self.reach.client()?;
+            let ask = || match self.reach.is_ours(partition, prepared.source.assignment) {
+                true => client.query(&sql).map(|_| true),
+                false => Ok(false),
+            };
+            if !patiently(stop, ask)?.unwrap_or(false) {
+                return Ok(false);
+            }
+            tracing::info!(table = name, offset, "removed the rows that the source emptied");
+        }
+        Ok(true)
     }
 
     fn count(&mut self, prepared: &Prepared, refused: &[Rejection], rows: u64) {
@@ -139,6 +195,10 @@ impl<'a> Deliverer<'a> {
         self.summary.not_changes += prepared.counts.not_changes;
         self.summary.rejected += prepared.rejections.len() as u64 + refused;
         self.summary.rows += rows;
+        let cut = prepared.parts.iter().filter(|part| !part.binding.left_out.is_empty());
+        self.summary.left_out += cut.map(|part| part.identities.len() as u64).sum::<u64>();
+        self.summary.same_key += prepared.counts.same_key;
+        self.summary.truncates_ignored += prepared.counts.truncates_ignored;
         for part in &prepared.parts {
             for ((column, replacement), count) in &part.replaced.0 {
                 let column = format!("{}.{column}", part.table.name);
@@ -205,6 +265,8 @@ impl<'a> Deliverer<'a> {
         stop: &Stop,
     ) -> Result<Option<Vec<Rejection>>> {
         let table = &part.table.name;
+        // Of a row whose key leaves the rest is blank, and says nothing.
+        let told = part.binding.of_leaving();
         let refused = match &mut self.rows {
             Rows::ClickHouse => {
                 let reseal = |new: u32| {
@@ -225,7 +287,8 @@ impl<'a> Deliverer<'a> {
             }
             Rows::Lines(out) => {
                 // Whatever is committed after this must not be in a buffer of this process.
-                let written = output::write_rows(out, table, &part.body).and_then(|()| Ok(out.flush()?));
+                let written =
+                    output::write_rows(out, table, &part.body, &told).and_then(|()| Ok(out.flush()?));
                 written.context("writing the output").environment()?;
                 vec![]
             }
@@ -233,7 +296,8 @@ impl<'a> Deliverer<'a> {
         };
         if let Some(out) = &mut self.print {
             let gone: Vec<usize> = refused.iter().map(|(row, _)| *row).collect();
-            output::print_rows(out, table, &part.body, &gone, matches!(self.rows, Rows::Nowhere))?;
+            let dry = matches!(self.rows, Rows::Nowhere);
+            output::print_rows(out, table, &part.body, &told, &gone, dry)?;
         }
         let rejection = |(row, reason): (usize, String)| {
             let record = prepared.decoded.changes[part.rows.changes[row] as usize].record;
@@ -263,15 +327,22 @@ impl<'a> Deliverer<'a> {
                 false => block::encode(&values, &binding, &part.rows, rows).body,
             };
             let columns: Vec<&str> = binding.columns.iter().map(|column| column.name.as_str()).collect();
-            let identity = (self.reach.lasting && table.can_verify()).then(|| IdentityColumns {
-                condition: format!("_topic = {} AND _partition = {}", literal(&batch.topic), batch.partition),
-                offset: "_offset".into(),
-                seq: Some("_seq".into()),
-            });
+            let converges = part.rows.is_keyed();
+            let identity =
+                (self.reach.lasting && table.can_verify() && !converges).then(|| IdentityColumns {
+                    condition: format!(
+                        "_topic = {} AND _partition = {}",
+                        literal(&batch.topic),
+                        batch.partition
+                    ),
+                    offset: "_offset".into(),
+                    seq: Some("_seq".into()),
+                });
             let job = Job {
                 database: &table.database,
                 table: &table.name,
                 token: self.reach.token(batch, &table.name, &index.to_string()),
+                converges,
                 identity,
                 rows: &part.identities,
                 range: (batch.first, batch.last),
@@ -284,12 +355,9 @@ impl<'a> Deliverer<'a> {
                 Landed::Abandoned => return Ok(None),
                 Landed::TableChanged(why) => {
                     tracing::warn!(table = table.name, "{why}: reading the table again");
-                    let mut targets = locked(&self.reach.targets);
-                    targets.forget(&table.name);
-                    if targets.ensure(std::slice::from_ref(&part.rows), stop)?.is_none() {
-                        return Ok(None);
-                    }
-                    (table, binding) = targets.bound(&part.rows)?;
+                    self.reach.targets.forget(&table.name);
+                    let Some(bound) = self.reach.targets.bound(&part.rows, stop)? else { return Ok(None) };
+                    (table, binding) = bound;
                     verify = true;
                 }
             }
@@ -309,16 +377,4 @@ impl<'a> Deliverer<'a> {
             }
         }
     }
-}
-
-/// Waits so long; false, at once, where `end` says so.
-fn pause(wait: Duration, end: impl Fn() -> bool) -> bool {
-    let until = Instant::now() + wait;
-    while Instant::now() < until {
-        if end() {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    !end()
 }

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use anyhow::{Result, anyhow};
 
+use super::Stop;
 use super::prepare::{Prepared, Rejection};
 use super::reach::Reach;
-use super::{Stop, locked};
 use crate::clickhouse::insert::{Identity, IdentityColumns, Inserter, Job, Landed};
 use crate::clickhouse::names::{identifier, literal};
 use crate::config::{DeadLetters, Settings, Sink, Source};
@@ -116,7 +116,7 @@ fn insert(
     letters: &[DeadLetter<'_>],
     stop: &Stop,
 ) -> Result<bool> {
-    if locked(&reach.targets).ensure_dead_letters(table, stop)?.is_none() {
+    if reach.targets.ensure_dead_letters(table, stop)?.is_none() {
         return Ok(false);
     }
     let batch = &prepared.source.batch;
@@ -136,6 +136,7 @@ fn insert(
         database,
         table,
         token: reach.token(batch, table, "dead letters"),
+        converges: false,
         identity,
         rows: &rows,
         range: (batch.first, batch.last),

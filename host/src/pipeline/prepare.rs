@@ -1,20 +1,22 @@
 //! From a batch of records to encoded rows: decode, transform, encode.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 
+use super::Stop;
 use super::targets::Targets;
-use super::{Stop, locked};
 use crate::clickhouse::block::{self, Values};
 use crate::clickhouse::convert::Profile;
 use crate::clickhouse::insert::Identity;
 use crate::clickhouse::policy::Replaced;
 use crate::clickhouse::table::{Binding, Table};
 use crate::commit::DIGEST_DIGITS;
+use crate::config::Truncate;
 use crate::dead_letter::Stage;
-use crate::debezium::{Decoded, Decoder, Rejected};
+use crate::debezium::{Decoded, Decoder, Op, Rejected};
+use crate::error::Classify;
 use crate::source::SourceBatch;
 use crate::source::kafka::ownership::Partition;
 use crate::transform::Transform;
@@ -25,7 +27,10 @@ pub(super) struct Preparer {
     transform: Transform,
     decoder: Decoder,
     plans: Plans,
-    targets: Arc<Mutex<Targets>>,
+    targets: Arc<Targets>,
+    truncate: Truncate,
+    /// Whether it was said that rows of one change have one key.
+    said_same_key: bool,
 }
 
 /// Rows for one table, encoded.
@@ -55,6 +60,15 @@ pub(super) struct Counts {
     pub kept: u64,
     pub filtered: u64,
     pub not_changes: u64,
+    /// Rows that were left out because a later one of their change has the same key.
+    pub same_key: u64,
+    pub truncates_ignored: u64,
+}
+
+/// Rows before `offset` are to leave a table: the source emptied theirs.
+pub(super) struct Emptied {
+    pub table: Arc<Table>,
+    pub offset: i64,
 }
 
 /// A batch that is ready to be sealed and inserted.
@@ -62,18 +76,28 @@ pub(super) struct Prepared {
     pub source: SourceBatch,
     pub decoded: Decoded,
     pub parts: Vec<Part>,
+    /// What leaves the tables once the rows stand there, by ascending offset.
+    pub emptied: Vec<Emptied>,
     pub rejections: Vec<Rejection>,
     pub counts: Counts,
     pub profile: Arc<Profile>,
 }
 
 impl Preparer {
-    pub(super) fn new(transform: Transform, targets: Arc<Mutex<Targets>>) -> Self {
-        Preparer { transform, decoder: Decoder::new(), plans: Plans::default(), targets }
+    pub(super) fn new(
+        transform: Transform,
+        decoder: Decoder,
+        targets: Arc<Targets>,
+        truncate: Truncate,
+    ) -> Self {
+        Preparer { transform, decoder, plans: Plans::default(), targets, truncate, said_same_key: false }
     }
 
-    /// None: given up while waiting for the target.
+    /// None: given up while waiting for the schema registry or the target.
     pub(super) fn prepare(&mut self, mut source: SourceBatch, stop: &Stop) -> Result<Option<Prepared>> {
+        if self.decoder.learn(&source.batch, &|| stop.give_up())?.is_none() {
+            return Ok(None);
+        }
         let decoded = self.decoder.decode(&mut source.batch);
         let shape = |id| self.decoder.shape(id).clone();
         let Transformed { rows, kept, filtered, rejected } =
@@ -82,9 +106,9 @@ impl Preparer {
         reject(&mut rejections, Stage::Decode, decoded.rejected.clone());
         reject(&mut rejections, Stage::Transform, rejected);
         let not_changes = decoded.not_changes.total();
-        let counts = Counts { kept, filtered: filtered + not_changes, not_changes };
+        let mut counts = Counts { kept, filtered: filtered + not_changes, not_changes, ..Counts::default() };
 
-        let mut targets = locked(&self.targets);
+        let targets = &self.targets;
         let mut refused: HashMap<u32, String> = HashMap::new();
         let (rows, nameless): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|rows| targets.refusal(rows).is_none());
@@ -95,26 +119,80 @@ impl Preparer {
         if targets.ensure(&rows, stop)?.is_none() {
             return Ok(None);
         }
+        // Only now: a table that the batch itself makes is one of those that it may empty.
+        let emptied = self.emptied(&source, &decoded, &mut counts, stop)?;
+        let Some(emptied) = emptied else { return Ok(None) };
         let profile = targets.profile();
         let mut parts = Vec::with_capacity(rows.len());
         for rows in rows {
-            let (table, binding) = targets.bound(&rows)?;
-            parts.push(Part {
-                table,
-                binding,
-                rows,
-                identities: vec![],
-                body: vec![],
-                replaced: Replaced::default(),
-            });
+            let Some((table, binding)) = targets.bound(&rows, stop)? else { return Ok(None) };
+            let replaced = Replaced::default();
+            parts.push(Part { table, binding, rows, identities: vec![], body: vec![], replaced });
         }
-        drop(targets);
-        let mut prepared = Prepared { source, decoded, parts, rejections, counts, profile };
+        let mut prepared = Prepared { source, decoded, parts, emptied, rejections, counts, profile };
+        let same_key = prepared.keep_last_of_key(&self.transform.digest()[..DIGEST_DIGITS]);
+        prepared.counts.same_key = same_key;
+        if same_key > 0 && !self.said_same_key {
+            self.said_same_key = true;
+            tracing::warn!(
+                rows = same_key,
+                "the transform makes several rows of one change with the same key: the last one counts"
+            );
+        }
         let unfit = prepared.encode(&self.transform.digest()[..DIGEST_DIGITS], refused);
         prepared.counts.kept -= unfit.len() as u64;
         reject(&mut prepared.rejections, Stage::Encode, unfit);
         prepared.rejections.sort_by_key(|rejection| rejection.record);
         Ok(Some(prepared))
+    }
+}
+
+impl Preparer {
+    /// What the truncates of a batch take out of which tables, as far as the configuration lets them. None:
+    /// given up.
+    ///
+    /// # Errors
+    /// A truncate of a table that feeds outputs with a key, where the configuration says stop.
+    fn emptied(
+        &self,
+        source: &SourceBatch,
+        decoded: &Decoded,
+        counts: &mut Counts,
+        stop: &Stop,
+    ) -> Result<Option<Vec<Emptied>>> {
+        let mut emptied = Vec::new();
+        let truncates = decoded.changes.iter().filter(|change| change.op == Op::Truncate);
+        for (change, shape) in truncates.map(|change| (change, self.decoder.shape(change.shape))) {
+            let known = self.plans.keyed_targets(shape);
+            let Some(tables) = self.targets.keyed(shape, &known, stop)? else { return Ok(None) };
+            if known.is_empty() && tables.is_empty() {
+                continue; // it feeds logs only
+            }
+            let offset = source.batch.records[change.record as usize].offset;
+            let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
+            let place = format!("{}/{}@{offset}", source.batch.topic, source.batch.partition);
+            match self.truncate {
+                Truncate::Stop => {
+                    let what = format!(
+                        "the source emptied the table {} ({place}), which feeds rows with a key in {}",
+                        shape.table,
+                        if names.is_empty() { "its target".to_owned() } else { names.join(", ") },
+                    );
+                    return Err(anyhow!(what)).usage().help(
+                        "nothing of it was committed: say what is to happen with `truncate` (--truncate): `truncate` \
+                         removes the rows that came before, `ignore` keeps them",
+                    );
+                }
+                Truncate::Truncate => {
+                    emptied.extend(tables.into_iter().map(|table| Emptied { table, offset }));
+                }
+                Truncate::Ignore => {
+                    counts.truncates_ignored += 1;
+                    tracing::warn!("the source emptied the table {} ({place}): ignored", shape.table);
+                }
+            }
+        }
+        Ok(Some(emptied))
     }
 }
 
@@ -126,7 +204,7 @@ fn reject(rejections: &mut Vec<Rejection>, stage: Stage, rejected: Vec<Rejected>
 impl Prepared {
     /// Whether there is anything to write.
     pub(super) fn has_work(&self) -> bool {
-        !(self.parts.is_empty() && self.rejections.is_empty())
+        !(self.parts.is_empty() && self.rejections.is_empty() && self.emptied.is_empty())
     }
 
     /// The records' topic and partition.
@@ -145,6 +223,51 @@ impl Prepared {
     /// What the rows' values come from.
     pub(super) fn values<'a>(&'a self, transform: &'a str) -> Values<'a> {
         Values { batch: &self.source.batch, decoded: &self.decoded, transform, profile: &self.profile }
+    }
+
+    /// Takes out rows of outputs with a key after which the same change has one of the same key: both would
+    /// have one version, and nothing would say which is newer. Returns how many they are.
+    fn keep_last_of_key(&mut self, transform: &str) -> u64 {
+        let mut parts = std::mem::take(&mut self.parts);
+        let mut dropped = 0;
+        for part in parts.iter_mut().filter(|part| part.rows.is_keyed()) {
+            let rows = &part.rows;
+            let mut several = false;
+            for pair in rows.changes.windows(2) {
+                several |= pair[0] == pair[1];
+            }
+            if !several {
+                continue;
+            }
+            let key = part.binding.of_key();
+            let values = self.values(transform);
+            let encoded = |row: usize| block::encode(&values, &key, rows, &[row]);
+            let mut kept = Vec::with_capacity(rows.changes.len());
+            let mut seen: HashSet<Vec<u8>> = HashSet::new();
+            // From the last row back, change by change.
+            for row in (0..rows.changes.len()).rev() {
+                let alone = |at: Option<usize>| {
+                    at.and_then(|at| rows.changes.get(at)).is_none_or(|change| *change != rows.changes[row])
+                };
+                if alone(Some(row + 1)) {
+                    seen.clear();
+                    if alone(row.checked_sub(1)) {
+                        kept.push(row);
+                        continue;
+                    }
+                }
+                // A key that cannot be written rejects the change, whichever of its rows it is in.
+                let encoded = encoded(row);
+                if !encoded.unfit.is_empty() || seen.insert(encoded.body) {
+                    kept.push(row);
+                }
+            }
+            kept.reverse();
+            dropped += (rows.changes.len() - kept.len()) as u64;
+            part.rows.pick(&kept);
+        }
+        self.parts = parts;
+        dropped
     }
 
     /// Encodes all parts. A change that is `refused`, or of which a row does not fit its table, loses all its

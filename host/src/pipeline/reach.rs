@@ -1,7 +1,7 @@
 //! What rows and dead letters alike need to be written once: the server, the partition's ownership, and
 //! names for their inserts.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
 
@@ -24,7 +24,7 @@ pub(super) struct Reach {
     /// another file.
     pub lasting: bool,
     pub client: Option<Client>,
-    pub targets: Arc<Mutex<Targets>>,
+    pub targets: Arc<Targets>,
     /// None: there is nothing to commit to, or nothing is to be committed.
     pub commits: Option<Commits>,
 }

@@ -1,21 +1,23 @@
 //! The tables that rows go to: found or created on first use, and bound to each output once.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 
-use super::Stop;
+use super::{Stop, locked};
 use crate::clickhouse::client::Client;
 use crate::clickhouse::convert::Profile;
 use crate::clickhouse::ddl::{self, NewColumn};
-use crate::clickhouse::names;
 use crate::clickhouse::response::{Class, Failure};
 use crate::clickhouse::table::{Binding, Table, planned_columns};
 use crate::clickhouse::types::ColumnType;
-use crate::config::{Policies, Settings, Sink};
+use crate::clickhouse::{evolve, names};
+use crate::config::{Policies, SchemaChanges, Settings, Sink};
+use crate::debezium::shape::Shape;
 use crate::error::Classify;
+use crate::pause::pause;
 use crate::transform::run::ShapeRows;
 
 /// The wait between two attempts at reading or creating a table.
@@ -26,14 +28,27 @@ const NO_DATABASE: &str = "default";
 /// Tables and bindings, as far as they are known.
 pub(super) struct Targets {
     /// None: there is no server, tables are what the host would create.
-    client: Option<Client>,
+    pub(super) client: Option<Client>,
     database: String,
     default_table: Option<String>,
-    dry_run: bool,
-    profile: Arc<Profile>,
-    policies: Policies,
-    tables: HashMap<String, Arc<Table>>,
-    bindings: HashMap<(u32, usize), Arc<Binding>>,
+    pub(super) dry_run: bool,
+    pub(super) schema_changes: SchemaChanges,
+    pub(super) profile: Arc<Profile>,
+    pub(super) policies: Policies,
+    /// Held only to look something up: waiting for the server goes on without it.
+    pub(super) known: Mutex<Known>,
+}
+
+/// What is known of the server.
+#[derive(Default)]
+pub(super) struct Known {
+    pub(super) tables: HashMap<String, Arc<Table>>,
+    /// By shape, and place among the outputs of its plan.
+    pub(super) bindings: HashMap<(u32, usize), Arc<Binding>>,
+    /// The last shape, by its id, that had a column for a table.
+    pub(super) brought: HashMap<(String, String), u32>,
+    /// Those of which it was said what there is to say.
+    said: HashSet<(u32, usize)>,
     dead_letters_ready: bool,
 }
 
@@ -49,11 +64,10 @@ impl Targets {
             database,
             default_table,
             dry_run: settings.dry_run,
+            schema_changes: settings.schema_changes,
             profile,
             policies: settings.policies.clone(),
-            tables: HashMap::new(),
-            bindings: HashMap::new(),
-            dead_letters_ready: false,
+            known: Mutex::default(),
         }
     }
 
@@ -62,9 +76,12 @@ impl Targets {
         self.profile.clone()
     }
 
-    fn name_of(&self, rows: &ShapeRows) -> String {
-        let target = rows.plan.outputs[rows.output].target.as_ref();
-        target.or(self.default_table.as_ref()).unwrap_or(&rows.shape.table).clone()
+    pub(super) fn name_of(&self, rows: &ShapeRows) -> String {
+        self.name_for(rows.plan.outputs[rows.output].target.as_ref(), &rows.shape)
+    }
+
+    fn name_for(&self, target: Option<&String>, shape: &Shape) -> String {
+        target.or(self.default_table.as_ref()).unwrap_or(&shape.table).clone()
     }
 
     /// Why no table can have the name that `rows` call for, if none can. The name may come from an event.
@@ -72,24 +89,33 @@ impl Targets {
         names::check_table(&self.database, &self.name_of(rows)).err()
     }
 
-    /// Finds the tables of `rows`, and creates those that are missing with the columns of all of these rows.
+    /// Finds the tables of `rows`, creates those that are missing with the columns of all of these rows, and
+    /// makes the others fit them.
     /// None: given up while waiting for the server.
-    pub(super) fn ensure(&mut self, rows: &[ShapeRows], stop: &Stop) -> Result<Option<()>> {
+    pub(super) fn ensure(&self, rows: &[ShapeRows], stop: &Stop) -> Result<Option<()>> {
         for first in rows {
             let name = self.name_of(first);
-            if self.tables.contains_key(&name) {
+            if locked(&self.known).tables.contains_key(&name) {
                 continue;
             }
             let mut columns: Vec<(String, ColumnType)> = Vec::new();
+            let mut key: &[String] = &[];
             for rows in rows.iter().filter(|rows| self.name_of(rows) == name) {
+                let output = &rows.plan.outputs[rows.output];
+                key = if key.is_empty() { &output.key } else { key };
                 for (column, ty) in self.planned(rows) {
                     if columns.iter().all(|(known, _)| *known != column) {
                         columns.push((column, ty));
                     }
                 }
             }
-            let Some(table) = self.find_or_create(&name, &columns, stop)? else { return Ok(None) };
-            self.tables.insert(name, Arc::new(table));
+            let Some(table) = self.find_or_create(&name, &columns, key, stop)? else { return Ok(None) };
+            locked(&self.known).tables.insert(name, Arc::new(table));
+        }
+        for rows in rows {
+            if self.evolve(rows, stop)?.is_none() {
+                return Ok(None);
+            }
         }
         Ok(Some(()))
     }
@@ -97,10 +123,14 @@ impl Targets {
     /// The columns that a table for `rows` is created with.
     fn planned(&self, rows: &ShapeRows) -> Vec<(String, ColumnType)> {
         let table = self.name_of(rows);
-        let columns = planned_columns(&rows.plan.outputs[rows.output], &rows.shape, &self.profile);
-        let created = |(name, ty): (String, ColumnType)| {
-            let ty = self.policies.created(&table, &name, ty);
-            (name, ty)
+        let output = &rows.plan.outputs[rows.output];
+        let columns = planned_columns(output, &rows.shape, &self.profile);
+        let created = |(name, ty): (String, ColumnType)| match output.key.contains(&name) {
+            true => (name, ty),
+            false => {
+                let ty = self.policies.created(&table, &name, ty);
+                (name, ty)
+            }
         };
         columns.into_iter().map(created).collect()
     }
@@ -109,99 +139,201 @@ impl Targets {
         &self,
         name: &str,
         columns: &[(String, ColumnType)],
+        key: &[String],
         stop: &Stop,
     ) -> Result<Option<Table>> {
-        let planned = || Table::planned(&self.database, name, columns, &self.profile).usage();
+        let planned = || Table::planned(&self.database, name, columns, key, &self.profile).usage();
+        let keyed = !key.is_empty();
         let Some(client) = &self.client else { return planned().map(Some) };
-        let Some(found) = self.patiently(stop, || Table::describe(client, &self.database, name))? else {
+        let Some(found) = patiently(stop, || Table::describe(client, &self.database, name))? else {
             return Ok(None);
         };
         if let Some(table) = found {
-            tracing::info!(table = name, guarantee = table.guarantee(), "writing to the table that there is");
+            let guarantee = table.guarantee(keyed);
+            tracing::info!(table = name, guarantee, "writing to the table that there is");
             return Ok(Some(table));
         }
         if self.dry_run {
             return planned().map(Some);
         }
         let new: Vec<NewColumn<'_>> = columns.iter().map(|(name, ty)| NewColumn { name, ty }).collect();
-        let sql = ddl::create_table(&self.database, name, &new, &[], &self.profile)
-            .map_err(|e| anyhow!(e))
-            .usage()?;
-        let created = self.patiently(stop, || client.query(&sql).map(drop))?;
+        let keys: Vec<&str> = key.iter().map(String::as_str).collect();
+        let sql = ddl::create_table(&self.database, name, &new, &keys, &self.profile);
+        let sql = sql.map_err(|e| anyhow!(e)).usage()?;
+        let created = patiently(stop, || client.query(&sql).map(drop))?;
         let Some(()) = created else { return Ok(None) };
-        let described = self.patiently(stop, || Table::describe(client, &self.database, name))?;
+        if keyed && self.create_view(name, &new, stop)?.is_none() {
+            return Ok(None);
+        }
+        let described = patiently(stop, || Table::describe(client, &self.database, name))?;
         let Some(table) = described else { return Ok(None) };
         let table =
             table.ok_or_else(|| anyhow!("table {name} was created and is not there")).environment()?;
-        tracing::info!(table = name, guarantee = table.guarantee(), "created the table");
+        tracing::info!(table = name, guarantee = table.guarantee(keyed), "created the table");
         Ok(Some(table))
     }
 
-    /// Repeats `ask` until the server answers. None: given up because the host is to stop.
-    fn patiently<T>(&self, stop: &Stop, ask: impl Fn() -> Result<T, Failure>) -> Result<Option<T>> {
+    /// Creates the view of a keyed table's rows that are there now, unless something has its name. Nothing is
+    /// written to it, so a server that refuses it is no reason to stop. None: given up.
+    fn create_view(&self, table: &str, columns: &[NewColumn<'_>], stop: &Stop) -> Result<Option<()>> {
+        let Some(client) = &self.client else { return Ok(Some(())) };
+        let columns: Vec<&str> = columns.iter().map(|column| column.name).collect();
+        let view = ddl::view_name(table);
+        let sql = match ddl::create_view(&self.database, table, &columns) {
+            Ok(sql) => sql,
+            Err(reason) => {
+                tracing::warn!(table, "there is no view of the rows that are there now: {reason}");
+                return Ok(Some(()));
+            }
+        };
+        let refused = |failure: Failure| match failure.class {
+            Class::Retry | Class::Unknown => Err(failure),
+            _ => {
+                tracing::warn!(table, view, "the view was not created: {failure}");
+                Ok(())
+            }
+        };
+        patiently(stop, || client.query(&sql).map(drop).or_else(refused))
+    }
+
+    /// The tables of outputs with a key that a source table feeds: those of `targets`, and where these are not
+    /// known yet, after a start, the one that the configuration names. Tables that do not exist are left out.
+    /// None: given up while waiting for the server.
+    pub(super) fn keyed(
+        &self,
+        shape: &Shape,
+        targets: &[Option<String>],
+        stop: &Stop,
+    ) -> Result<Option<Vec<Arc<Table>>>> {
+        let mut names: Vec<String> =
+            targets.iter().map(|target| self.name_for(target.as_ref(), shape)).collect();
+        if names.is_empty() {
+            names.push(self.name_for(None, shape));
+        }
+        let Some(client) = &self.client else { return Ok(Some(vec![])) };
+        let mut found = Vec::new();
+        for name in names {
+            let known = locked(&self.known).tables.get(&name).cloned();
+            let described = match known {
+                Some(table) => Some(table),
+                None => match patiently(stop, || Table::describe(client, &self.database, &name))? {
+                    Some(table) => table.map(Arc::new),
+                    None => return Ok(None),
+                },
+            };
+            found.extend(described.filter(|table| table.is_keyed()));
+        }
+        Ok(Some(found))
+    }
+
+    /// The table and the binding of `rows`. None: given up while waiting for the server.
+    pub(super) fn bound(&self, rows: &ShapeRows, stop: &Stop) -> Result<Option<(Arc<Table>, Arc<Binding>)>> {
+        let name = self.name_of(rows);
         loop {
-            match ask() {
-                Ok(answer) => return Ok(Some(answer)),
-                Err(failure) if matches!(failure.class, Class::Retry | Class::Unknown) => {
-                    tracing::warn!("waiting for ClickHouse: {failure}");
-                    if stop.give_up() {
-                        return Ok(None);
-                    }
-                    std::thread::sleep(WAIT);
-                }
-                Err(failure) => return Err(anyhow!("{failure}")).environment(),
+            if let Some(bound) = self.bound_to(&name, rows)? {
+                return Ok(Some(bound));
+            }
+            // Looked for already, and forgotten since because it changed.
+            if self.ensure(std::slice::from_ref(rows), stop)?.is_none() {
+                return Ok(None);
             }
         }
     }
 
-    /// The table and the binding of `rows`; [`Self::ensure`] comes first.
-    pub(super) fn bound(&mut self, rows: &ShapeRows) -> Result<(Arc<Table>, Arc<Binding>)> {
-        let name = self.name_of(rows);
-        let table = self.tables.get(&name).ok_or_else(|| anyhow!("table {name} was not looked for"))?.clone();
+    fn bound_to(&self, name: &str, rows: &ShapeRows) -> Result<Option<(Arc<Table>, Arc<Binding>)>> {
+        let mut known = locked(&self.known);
+        let Some(table) = known.tables.get(name).cloned() else { return Ok(None) };
         let key = (rows.shape.id, rows.output);
-        if let Some(binding) = self.bindings.get(&key) {
-            return Ok((table, binding.clone()));
+        if let Some(binding) = known.bindings.get(&key) {
+            return Ok(Some((table, binding.clone())));
         }
         let output = &rows.plan.outputs[rows.output];
-        let binding = match table.bind(output, &rows.shape) {
+        let leave_out = self.schema_changes == SchemaChanges::Ignore;
+        let binding = match table.bind(output, &rows.shape, leave_out) {
             // Where there is no server nothing has to fit what came before.
             Err(_) if self.client.is_none() => {
                 let columns = self.planned(rows);
-                Table::planned(&self.database, &name, &columns, &self.profile)
-                    .and_then(|table| table.bind(output, &rows.shape))
+                Table::planned(&self.database, name, &columns, &output.key, &self.profile)
+                    .and_then(|table| table.bind(output, &rows.shape, leave_out))
             }
             bound => bound,
         };
         let mut binding = binding.usage()?;
         for column in &mut binding.columns {
-            column.rules = self.policies.rules(&table.name, &column.name, column.rules.in_key);
+            column.rules = self.policies.rules(name, &column.name, column.rules.in_key);
         }
-        for note in &binding.notes {
-            tracing::warn!(table = name, "{note}");
+        if known.said.insert(key) {
+            for note in &binding.notes {
+                tracing::warn!(table = name, "{note}");
+            }
+            if self.client.is_some() {
+                let idle = self.difference(&table, rows).idle;
+                let is_ours = evolve::is_made_by_host(&table, &self.profile);
+                tell_idle(&table, rows, idle, is_ours, &known.brought);
+            }
         }
         let binding = Arc::new(binding);
-        self.bindings.insert(key, binding.clone());
-        Ok((table, binding))
+        known.bindings.insert(key, binding.clone());
+        Ok(Some((table, binding)))
     }
 
     /// Forgets what is known of a table that has changed.
-    pub(super) fn forget(&mut self, name: &str) {
-        self.tables.remove(name);
-        self.bindings.clear();
+    pub(super) fn forget(&self, name: &str) {
+        let mut known = locked(&self.known);
+        known.tables.remove(name);
+        known.bindings.clear();
     }
 
     /// Creates the table of dead letters, once. None: given up while waiting for the server.
-    pub(super) fn ensure_dead_letters(&mut self, name: &str, stop: &Stop) -> Result<Option<()>> {
-        let Some(client) = self.client.as_ref().filter(|_| !self.dead_letters_ready) else {
-            return Ok(Some(()));
-        };
+    pub(super) fn ensure_dead_letters(&self, name: &str, stop: &Stop) -> Result<Option<()>> {
+        let ready = locked(&self.known).dead_letters_ready;
+        let Some(client) = self.client.as_ref().filter(|_| !ready) else { return Ok(Some(())) };
         let sql =
             ddl::create_dead_letters(&self.database, name, &self.profile).map_err(|e| anyhow!(e)).usage()?;
-        if self.patiently(stop, || client.query(&sql).map(drop))?.is_none() {
+        if patiently(stop, || client.query(&sql).map(drop))?.is_none() {
             return Ok(None);
         }
         tracing::warn!(table = name, database = self.database, "dead letters go to this table");
-        self.dead_letters_ready = true;
+        locked(&self.known).dead_letters_ready = true;
         Ok(Some(()))
+    }
+}
+
+/// Repeats `ask` until the server answers. None: given up because the host is to stop.
+pub(super) fn patiently<T>(stop: &Stop, ask: impl Fn() -> Result<T, Failure>) -> Result<Option<T>> {
+    loop {
+        match ask() {
+            Ok(answer) => return Ok(Some(answer)),
+            Err(failure) if matches!(failure.class, Class::Retry | Class::Unknown) => {
+                tracing::warn!("waiting for ClickHouse: {failure}");
+                if !pause(WAIT, || stop.give_up()) {
+                    return Ok(None);
+                }
+            }
+            Err(failure) => return Err(anyhow!("{failure}")).environment(),
+        }
+    }
+}
+
+/// Says which columns of a table new rows do not bring: they were dropped or renamed at the source. Those that a
+/// later shape brings are none of these.
+fn tell_idle(
+    table: &Table,
+    rows: &ShapeRows,
+    mut idle: Vec<String>,
+    is_ours: bool,
+    brought: &HashMap<(String, String), u32>,
+) {
+    idle.retain(|column| {
+        let last = brought.get(&(table.name.clone(), column.clone()));
+        last.is_none_or(|last| *last < rows.shape.id)
+    });
+    if idle.is_empty() {
+        return;
+    }
+    let what = format!("new rows do not have the columns {}, which get their default", idle.join(", "));
+    match is_ours {
+        true => tracing::warn!(table = table.name, "{what}: were they dropped or renamed at the source?"),
+        false => tracing::info!(table = table.name, "{what}"),
     }
 }

@@ -15,13 +15,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
 use self::context::{Assigned, Event, HostContext};
 use self::ownership::{Ownership, Partition};
 use super::SourceBatch;
-use crate::batch::{Batch, Incoming, OpenBatch};
+use crate::batch::{Batch, HeaderNames, Incoming, IncomingHeader, OpenBatch};
 use crate::commit::Seal;
 use crate::config::{BatchLimits, Bounds, Kafka, Start};
 use crate::error::Classify;
@@ -50,6 +50,7 @@ type HostConsumer = BaseConsumer<HostContext>;
 pub struct KafkaInput {
     consumer: Arc<HostConsumer>,
     limits: BatchLimits,
+    headers: HeaderNames,
     partitions: HashMap<Partition, Reading>,
     ready: VecDeque<SourceBatch>,
     paused: bool,
@@ -80,8 +81,14 @@ pub struct Commits {
     ownership: Arc<Ownership>,
 }
 
-/// Checks that the brokers answer, then joins the group. A dry run commits nothing.
-pub fn open(source: &Kafka, limits: BatchLimits, dry_run: bool) -> Result<(KafkaInput, Commits)> {
+/// Checks that the brokers answer, then joins the group. Batches keep the records' `headers` of these names.
+/// A dry run commits nothing.
+pub fn open(
+    source: &Kafka,
+    limits: BatchLimits,
+    headers: HeaderNames,
+    dry_run: bool,
+) -> Result<(KafkaInput, Commits)> {
     let ownership = Arc::new(Ownership::default());
     let context = HostContext::new(ownership.clone(), source.start == Start::Earliest, dry_run);
     let consumer: HostConsumer = client::settings(source)
@@ -95,6 +102,7 @@ pub fn open(source: &Kafka, limits: BatchLimits, dry_run: bool) -> Result<(Kafka
     let input = KafkaInput {
         consumer: consumer.clone(),
         limits,
+        headers,
         partitions: HashMap::new(),
         ready: VecDeque::new(),
         paused: false,
@@ -264,11 +272,13 @@ impl KafkaInput {
         let Some(reading) = self.partitions.get_mut(&key) else {
             return Ok(()); // fetched before its partition was revoked
         };
+        let headers = kept_headers(message, &self.headers);
         let record = Incoming {
             offset: message.offset(),
             timestamp_ms: message.timestamp().to_millis(),
             key: message.key(),
             value: message.payload(),
+            headers: &headers,
         };
         if record.offset < reading.next {
             bail!(
@@ -388,6 +398,15 @@ impl KafkaInput {
     }
 }
 
+/// The headers of `message` that have one of `names`. librdkafka reads headers only when it is asked for them.
+fn kept_headers<'m>(message: &'m impl Message, names: &'m HeaderNames) -> Vec<IncomingHeader<'m>> {
+    if names.is_empty() {
+        return Vec::new();
+    }
+    let all = message.headers().into_iter().flat_map(|headers| headers.iter());
+    all.filter_map(|Header { key, value }| Some((names.find(key)?, value))).collect()
+}
+
 impl Reading {
     fn is_sealed(&self) -> bool {
         self.open.as_ref().is_some_and(OpenBatch::is_sealed)
@@ -417,6 +436,17 @@ impl Commits {
         &self.ownership
     }
 
+    /// How many partitions a topic has by now.
+    ///
+    /// # Errors
+    /// The brokers do not say.
+    pub fn partitions(&self, topic: &str) -> Result<usize> {
+        let metadata = self.consumer.fetch_metadata(Some(topic), client::REQUEST_TIMEOUT);
+        let metadata = metadata.with_context(|| format!("asking how many partitions topic {topic} has"))?;
+        let found = metadata.topics().iter().find(|found| found.name() == topic);
+        Ok(found.map_or(0, |topic| topic.partitions().len()))
+    }
+
     /// Commits `offset` as the position of `partition`, with `seal` as what is pending. Blocks until the
     /// broker has it. Repeating it is harmless.
     pub fn commit(&self, partition: &Partition, offset: i64, seal: Option<&Seal>) -> Result<()> {
@@ -438,4 +468,32 @@ fn commit(consumer: &HostConsumer, positions: &[(Partition, i64, String)]) -> Re
         element.error()?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::Timestamp;
+    use rdkafka::message::{OwnedHeaders, OwnedMessage};
+
+    use super::*;
+
+    #[test]
+    fn of_a_messages_headers_those_are_kept_that_are_asked_for() {
+        let header = |key, value| Header { key, value };
+        let headers = OwnedHeaders::new()
+            .insert(header("__op", Some("c")))
+            .insert(header("other", Some("x")))
+            .insert(header("id", None::<&str>))
+            .insert(header("__op", Some("u")));
+        let message =
+            |headers| OwnedMessage::new(None, None, "t".into(), Timestamp::NotAvailable, 0, 0, headers);
+        let mut names = HeaderNames::default();
+        let with = message(Some(headers));
+        assert!(kept_headers(&with, &names).is_empty());
+        names.add(["__op", "id"]);
+        let kept = kept_headers(&with, &names);
+        let kept: Vec<_> = kept.iter().map(|(name, value)| (&***name, *value)).collect();
+        assert_eq!(kept, [("__op", Some(&b"c"[..])), ("id", None), ("__op", Some(&b"u"[..]))]);
+        assert!(kept_headers(&message(None), &names).is_empty());
+    }
 }

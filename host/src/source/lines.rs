@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::SourceBatch;
-use crate::batch::{Incoming, OpenBatch};
+use crate::batch::{HeaderNames, Incoming, IncomingHeader, OpenBatch};
 use crate::config::{BatchLimits, Bounds};
 use crate::error::Classify;
 use crate::signal::Shutdown;
@@ -42,6 +42,8 @@ struct Line<'a> {
     key: Option<&'a RawValue>,
     #[serde(borrow, alias = "value", default, deserialize_with = "present")]
     payload: Option<Option<&'a RawValue>>,
+    #[serde(borrow)]
+    headers: Option<&'a RawValue>,
 }
 
 /// Tells a member that is null from one that is not there.
@@ -54,7 +56,7 @@ fn present<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<Option<&'de 
 /// Standard input where `path` is none.
 pub fn run(
     path: Option<&Path>,
-    limits: &BatchLimits,
+    (limits, headers): (&BatchLimits, &HeaderNames),
     batches: SyncSender<SourceBatch>,
     bounds: &Bounds,
     shutdown: &Shutdown,
@@ -81,7 +83,7 @@ pub fn run(
             Ok(line) => {
                 let line = line?;
                 if !line.is_empty() {
-                    take(&line, number, limits, &mut open, &mut send);
+                    take(&line, number, (limits, headers), &mut open, &mut send);
                     taken += 1;
                 }
                 number += 1;
@@ -155,16 +157,29 @@ fn read_line(reader: &mut dyn BufRead, number: u64) -> Result<Option<Vec<u8>>> {
     Ok((read > 0).then_some(line))
 }
 
-fn take(line: &[u8], number: i64, limits: &BatchLimits, open: &mut Open, send: &mut impl FnMut(OpenBatch)) {
+fn take(
+    line: &[u8],
+    number: i64,
+    (limits, names): (&BatchLimits, &HeaderNames),
+    open: &mut Open,
+    send: &mut impl FnMut(OpenBatch),
+) {
     let parsed = serde_json::from_slice::<Line<'_>>(line).ok();
+    let mut kept = Vec::new();
     let (topic, partition, offset, timestamp_ms, key, value) = match parsed {
-        Some(Line { topic: Some(topic), partition, offset, ts, key, payload: Some(payload) }) => {
+        Some(Line { topic: Some(topic), partition, offset, ts, key, payload: Some(payload), headers }) => {
             let offset = offset.filter(|offset| *offset >= 0).unwrap_or(number);
+            if !names.is_empty() {
+                kept = headers.map(|headers| self::headers(headers, names)).unwrap_or_default();
+            }
             (topic, partition.unwrap_or(0), offset, ts, bytes(key), bytes(payload))
         }
         _ => (TOPIC.to_owned(), 0, number, None, None, Some(line.to_vec())),
     };
-    let record = Incoming { offset, timestamp_ms, key: key.as_deref(), value: value.as_deref() };
+    let headers: Vec<IncomingHeader<'_>> =
+        kept.iter().map(|(name, value)| (*name, value.as_deref())).collect();
+    let (key, value, headers) = (key.as_deref(), value.as_deref(), headers.as_slice());
+    let record = Incoming { offset, timestamp_ms, key, value, headers };
     let now = Instant::now();
     let place: (Arc<str>, i32) = (topic.into(), partition);
     if let Some(batch) = open.remove(&place) {
@@ -178,6 +193,21 @@ fn take(line: &[u8], number: i64, limits: &BatchLimits, open: &mut Open, send: &
     open.entry(place)
         .or_insert_with_key(|(topic, partition)| OpenBatch::new(topic.clone(), *partition, offset, None, now))
         .push(&record, now);
+}
+
+/// The headers to keep, of a list of names and values in turn (as `kcat -J` prints it) or of an object.
+fn headers<'n>(json: &RawValue, names: &'n HeaderNames) -> Vec<(&'n Arc<str>, Option<Vec<u8>>)> {
+    let text = json.get();
+    if let Ok(list) = serde_json::from_str::<Vec<&RawValue>>(text) {
+        let (pairs, _) = list.as_chunks::<2>();
+        let pair = |[name, value]: &[&RawValue; 2]| {
+            let name: String = serde_json::from_str(name.get()).ok()?;
+            Some((names.find(&name)?, bytes(Some(value))))
+        };
+        return pairs.iter().filter_map(pair).collect();
+    }
+    let map: HashMap<String, &RawValue> = serde_json::from_str(text).unwrap_or_default();
+    map.iter().filter_map(|(name, value)| Some((names.find(name)?, bytes(Some(value))))).collect()
 }
 
 /// A key's or value's bytes: a JSON string's text, or JSON that stands there unquoted, as it is.
@@ -204,8 +234,10 @@ mod tests {
         file.write_all(lines.as_bytes()).unwrap();
         let (sender, receiver) = std::sync::mpsc::sync_channel(100);
         let limits = BatchLimits { rows: 2, bytes: 1 << 20, linger_ms: 1 };
-        run(Some(file.path()), &limits, sender, &Bounds::default(), &Shutdown::default(), || false, || ())
-            .unwrap();
+        let mut names = HeaderNames::default();
+        names.add(["__op", "id"]);
+        let (bounds, shutdown) = (Bounds::default(), Shutdown::default());
+        run(Some(file.path()), (&limits, &names), sender, &bounds, &shutdown, || false, || ()).unwrap();
         receiver.iter().map(|batch| batch.batch).collect()
     }
 
@@ -249,7 +281,7 @@ mod tests {
         let mut open = Open::new();
         let limits = BatchLimits { rows: 100, bytes: 1 << 20, linger_ms: 1 };
         let mut sent = 0;
-        take(b"{}", 0, &limits, &mut open, &mut |_| sent += 1);
+        take(b"{}", 0, (&limits, &HeaderNames::default()), &mut open, &mut |_| sent += 1);
         while !open.is_empty() {
             close_due(&mut open, &limits, &mut |_| sent += 1);
         }
@@ -260,5 +292,21 @@ mod tests {
     fn a_line_that_is_no_json_is_kept_as_a_record() {
         let batches = read("not json\n");
         assert_eq!(text(&batches[0], batches[0].records[0].value), Some("not json"));
+    }
+
+    #[test]
+    fn the_headers_that_are_asked_for_are_kept_however_they_are_written() {
+        for headers in [
+            r#"["other","1","__op","c","id","\u0000a","nothing"]"#,
+            r#"{"other":"1","__op":"c","id":"\u0000a"}"#,
+        ] {
+            let line = format!(r#"{{"topic":"a","headers":{headers},"payload":"x"}}"#);
+            let batches = read(&line);
+            let batch = &batches[0];
+            assert_eq!(batch.header(0, "__op"), Some(&b"c"[..]), "{headers}");
+            assert_eq!(batch.header(0, "id"), Some(&b"\0a"[..]), "{headers}");
+            assert_eq!((batch.header(0, "other"), batch.headers.len()), (None, 2));
+        }
+        assert!(read(r#"{"topic":"a","headers":7,"payload":"x"}"#)[0].headers.is_empty());
     }
 }

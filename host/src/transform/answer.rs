@@ -17,6 +17,9 @@ pub struct Answer {
 pub struct Part {
     /// The change that each row comes from, never descending.
     pub rows: Vec<u32>,
+    /// For each row 1 where its key leaves the output, else 0. Empty: a row leaves where its change is a
+    /// delete. Always empty where the output has no key.
+    pub removed: Vec<u8>,
     /// The output's computed columns in their order, each with a cell for each of `rows`.
     pub computed: Vec<Column>,
 }
@@ -34,13 +37,10 @@ pub(super) struct Asked<'a> {
 const MAX_REASON_BYTES: usize = 1024;
 
 /// Checks `answer`; the error says how it breaks the contract.
-pub(super) fn check(answer: Answer, removed: &[Vec<u8>], asked: &Asked<'_>) -> Result<Answer, String> {
+pub(super) fn check(answer: Answer, asked: &Asked<'_>) -> Result<Answer, String> {
     let Answer { parts, mut rejects } = answer;
     if parts.len() != asked.plan.outputs.len() {
         return Err(format!("{} parts for {} outputs", parts.len(), asked.plan.outputs.len()));
-    }
-    if removed.iter().any(|removed| !removed.is_empty()) {
-        return Err("`removed` is filled in for an output without a key".into());
     }
     let rows: usize = parts.iter().map(|part| part.rows.len()).sum();
     if rows > asked.max_rows {
@@ -88,6 +88,7 @@ fn check_part(part: &Part, output: &Output, rejected: &[bool]) -> Result<(), Str
             Some(false) => last = *row,
         }
     }
+    check_removed(part, output)?;
     let planned = output.columns.iter().filter_map(|column| match &column.origin {
         Origin::Computed { kind, nullable, .. } => Some((column.name.as_str(), *kind, *nullable)),
         _ => None,
@@ -100,6 +101,23 @@ fn check_part(part: &Part, output: &Output, rejected: &[bool]) -> Result<(), Str
         check_column(column, kind, nullable, part.rows.len()).map_err(|e| format!("column {name:?}: {e}"))?;
     }
     Ok(())
+}
+
+fn check_removed(part: &Part, output: &Output) -> Result<(), String> {
+    let Part { rows, removed, .. } = part;
+    if removed.is_empty() {
+        return Ok(());
+    }
+    if !output.is_keyed() {
+        return Err("`removed` is filled in for an output without a key".into());
+    }
+    if removed.len() != rows.len() {
+        return Err(format!("`removed` has {} entries for {} rows", removed.len(), rows.len()));
+    }
+    match removed.iter().find(|flag| **flag > 1) {
+        Some(flag) => Err(format!("`removed` has {flag}, which is neither 0 nor 1")),
+        None => Ok(()),
+    }
 }
 
 fn check_column(column: &Column, kind: Kind, nullable: bool, rows: usize) -> Result<(), String> {
@@ -162,7 +180,8 @@ mod tests {
 
     fn plan(kind: Kind, nullable: bool) -> Plan {
         let origin = Origin::Computed { kind, nullable, target_type: None };
-        let output = Output { target: None, columns: vec![OutputColumn { name: "c".into(), origin }] };
+        let columns = vec![OutputColumn { name: "c".into(), origin }];
+        let output = Output { target: None, columns, key: vec![] };
         Plan { ops: Ops::ALL_FOR_TESTS, reads: vec![], outputs: vec![output] }
     }
 
@@ -174,7 +193,8 @@ mod tests {
     ) -> Result<Answer, String> {
         let plan = plan(kind, false);
         let asked = Asked { plan: &plan, changes: 3, max_rows: 5 };
-        check(Answer { parts: vec![Part { rows, computed: vec![column] }], rejects }, &[], &asked)
+        let part = Part { rows, removed: vec![], computed: vec![column] };
+        check(Answer { parts: vec![part], rejects }, &asked)
     }
 
     fn ints(cells: &[i64]) -> Column {
@@ -216,6 +236,29 @@ mod tests {
         for (kind, rows, column, rejects, part) in lies {
             let error = checked(kind, rows, column, rejects).unwrap_err();
             assert!(error.contains(part), "{error:?} does not say {part:?}");
+        }
+    }
+
+    #[test]
+    fn what_leaves_is_said_for_each_row_of_an_output_with_a_key_or_for_none() {
+        for (key, removed, reason) in [
+            (true, vec![], None),
+            (true, vec![0, 1], None),
+            (true, vec![1], Some("1 entries for 2 rows")),
+            (true, vec![0, 2], Some("neither 0 nor 1")),
+            (false, vec![0, 0], Some("without a key")),
+        ] {
+            let mut plan = plan(Kind::Int, false);
+            if key {
+                plan.outputs[0].key = vec!["c".into()];
+            }
+            let part = Part { rows: vec![0, 1], removed, computed: vec![ints(&[1, 2])] };
+            let asked = Asked { plan: &plan, changes: 3, max_rows: 5 };
+            let checked = check(Answer { parts: vec![part], rejects: vec![] }, &asked);
+            match reason {
+                None => assert!(checked.is_ok(), "{checked:?}"),
+                Some(reason) => assert!(checked.unwrap_err().contains(reason)),
+            }
         }
     }
 

@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 
 use super::bindings::rowgate::transform::types as wit;
+use crate::clickhouse::profile::Profile;
+use crate::clickhouse::table::{may_be_null, planned_type};
 use crate::clickhouse::types::ColumnType;
 use crate::clickhouse::{ddl, names};
 use crate::columns::{Input, Kind};
@@ -18,6 +20,9 @@ const MAX_CONSTANT_BYTES: usize = 1_024;
 
 /// Names of the columns that the host adds to every row; a plan's output cannot have them.
 pub const LINEAGE: [&str; 5] = ["_topic", "_partition", "_offset", "_seq", "_transform"];
+
+/// Names of the columns that the host adds to the rows of an output with a key; no output can have them.
+pub const VERSION: [&str; 2] = ["_version", "_is_deleted"];
 
 /// A set of ops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +56,15 @@ pub struct Output {
     pub target: Option<String>,
     /// The row's columns, without those of the host.
     pub columns: Vec<OutputColumn>,
+    /// The names of the columns that identify a row. Empty: a log.
+    pub key: Vec<String>,
+}
+
+impl Output {
+    /// Whether the newest row of a key replaces the ones before it.
+    pub fn is_keyed(&self) -> bool {
+        !self.key.is_empty()
+    }
 }
 
 /// A column of an output.
@@ -104,6 +118,7 @@ impl Plan {
         let reads = plan.reads.into_iter().map(|read| input(read, shape)).collect::<Result<_, _>>()?;
         let outputs =
             plan.outputs.into_iter().map(|out| output(out, shape)).collect::<Result<Vec<_>, _>>()?;
+        check_targets(&outputs)?;
         Ok(Plan { ops: ops(plan.ops), reads, outputs })
     }
 }
@@ -121,9 +136,6 @@ fn ops(flags: wit::Ops) -> Ops {
 }
 
 fn output(output: wit::Output, shape: &Shape) -> Result<Output, String> {
-    if !output.key.is_empty() {
-        return Err("the plan has a key, and keyed outputs are not supported yet: leave `key` empty".into());
-    }
     if output.columns.is_empty() {
         return Err("an output has no columns".into());
     }
@@ -134,7 +146,7 @@ fn output(output: wit::Output, shape: &Shape) -> Result<Output, String> {
     let mut columns = Vec::with_capacity(output.columns.len());
     for column in output.columns {
         names::check_column(&column.name)?;
-        if LINEAGE.contains(&column.name.as_str()) {
+        if LINEAGE.iter().chain(&VERSION).any(|own| *own == column.name) {
             return Err(format!(
                 "column {:?} has a name that the host writes itself: rename it",
                 column.name
@@ -145,7 +157,55 @@ fn output(output: wit::Output, shape: &Shape) -> Result<Output, String> {
         }
         columns.push(OutputColumn { name: column.name, origin: origin(column.origin, shape)? });
     }
-    Ok(Output { target: output.target, columns })
+    check_key(&output.key, &columns, shape)?;
+    Ok(Output { target: output.target, columns, key: output.key })
+}
+
+/// A key must tell rows apart whatever they hold: it has no nulls, and nothing that cannot be sorted by.
+fn check_key(key: &[String], columns: &[OutputColumn], shape: &Shape) -> Result<(), String> {
+    for (index, name) in key.iter().enumerate() {
+        let column = columns
+            .iter()
+            .find(|column| column.name == *name)
+            .ok_or_else(|| format!("the key has {name:?}, which is none of the output's columns"))?;
+        if key[..index].contains(name) {
+            return Err(format!("the key has {name:?} twice"));
+        }
+        match &column.origin {
+            Origin::Copy(from) if may_be_null(from, shape) => {
+                return Err(format!(
+                    "the key has {name:?}, whose source may be null: leave it out of the key, or compute it with a \
+                     value for null"
+                ));
+            }
+            Origin::Computed { nullable: true, .. } => {
+                return Err(format!(
+                    "the key has {name:?}, which is computed and may be null: make it not nullable"
+                ));
+            }
+            _ => {}
+        }
+        // Whatever the server lacks stands in a type that can be sorted by.
+        let ty = planned_type(column, shape, &Profile::default());
+        let unsorted =
+            matches!(ty.bare(), ColumnType::Json(_) | ColumnType::Map(..) | ColumnType::Variant(_));
+        if ty.is_nullable() || unsorted {
+            return Err(format!("the key has {name:?}, and no table can be ordered by {ty}"));
+        }
+    }
+    Ok(())
+}
+
+/// Rows of one change are versions of one key only where one output makes them.
+fn check_targets(outputs: &[Output]) -> Result<(), String> {
+    for (index, output) in outputs.iter().enumerate() {
+        let other = outputs[..index].iter().find(|other| other.target == output.target);
+        if other.is_some_and(|other| other.is_keyed() || output.is_keyed()) {
+            let target = output.target.as_deref().unwrap_or("that the configuration names");
+            return Err(format!("two outputs go to the table {target:?}, and one of them has a key"));
+        }
+    }
+    Ok(())
 }
 
 fn origin(origin: wit::Origin, shape: &Shape) -> Result<Origin, String> {

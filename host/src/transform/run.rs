@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::answer::Answer;
+use super::keyed::{self, Standing};
 use super::plan::Plan;
 use super::{CallError, Instance, Transform};
 use crate::batch::Batch;
 use crate::columns::{self, Cells, Column};
 use crate::debezium::shape::Shape;
-use crate::debezium::{Decoded, Rejected};
+use crate::debezium::{Decoded, Op, Rejected};
 
 /// Changes of one table that must fail alone, one after the other, before the rest of the batch is given up
 /// with them: a transform that fails on every change must not cost a call for each.
@@ -28,20 +29,34 @@ pub struct ShapeRows {
     pub changes: Vec<u32>,
     /// For each row its place among the rows of its change, over all outputs; `_seq`.
     pub seqs: Vec<u16>,
+    /// For each row what becomes of its key; empty where the output has none.
+    pub standings: Vec<Standing>,
     /// The output's computed columns.
     pub computed: Vec<Column>,
 }
 
 impl ShapeRows {
+    /// Whether the newest row of a key replaces the ones before it.
+    pub fn is_keyed(&self) -> bool {
+        self.plan.outputs[self.output].is_keyed()
+    }
+
     /// Keeps the rows whose change `keep` says yes to.
     pub fn retain(&mut self, keep: impl Fn(u32) -> bool) {
         let kept: Vec<usize> = (0..self.changes.len()).filter(|row| keep(self.changes[*row])).collect();
-        if kept.len() == self.changes.len() {
-            return;
+        if kept.len() < self.changes.len() {
+            self.pick(&kept);
         }
-        self.computed = self.computed.iter().map(|column| select(column, &kept)).collect();
-        self.seqs = kept.iter().map(|row| self.seqs[*row]).collect();
-        self.changes = kept.iter().map(|row| self.changes[*row]).collect();
+    }
+
+    /// Has the rows of these indices, in this order; an index may come twice.
+    pub fn pick(&mut self, which: &[usize]) {
+        self.computed = self.computed.iter().map(|column| select(column, which)).collect();
+        self.seqs = which.iter().map(|row| self.seqs[*row]).collect();
+        if !self.standings.is_empty() {
+            self.standings = which.iter().map(|row| self.standings[*row]).collect();
+        }
+        self.changes = which.iter().map(|row| self.changes[*row]).collect();
     }
 }
 
@@ -62,6 +77,31 @@ pub struct Transformed {
 #[derive(Default)]
 pub struct Plans {
     by_shape: HashMap<u32, Arc<Plan>>,
+    /// The tables that feed outputs with a key, with the targets that these name.
+    keyed: Vec<(Arc<Shape>, Option<String>)>,
+}
+
+impl Plans {
+    fn keep(&mut self, shape: &Arc<Shape>, plan: Plan) -> Arc<Plan> {
+        for output in plan.outputs.iter().filter(|output| output.is_keyed()) {
+            let known = |(known, target): &(Arc<Shape>, Option<String>)| {
+                known.is_of_table(shape) && *target == output.target
+            };
+            if !self.keyed.iter().any(known) {
+                self.keyed.push((shape.clone(), output.target.clone()));
+            }
+        }
+        let plan = Arc::new(plan);
+        self.by_shape.insert(shape.id, plan.clone());
+        plan
+    }
+
+    /// The targets of all outputs with a key that the source table of `shape` was seen to feed; none for the
+    /// one that the configuration names.
+    pub fn keyed_targets(&self, shape: &Shape) -> Vec<Option<String>> {
+        let of_table = self.keyed.iter().filter(|(known, _)| known.is_of_table(shape));
+        of_table.map(|(_, target)| target.clone()).collect()
+    }
 }
 
 /// Passes all changes of `decoded` through `transform`. `shape` finds a shape by its id.
@@ -121,16 +161,13 @@ impl Run<'_> {
         let plan = match plans.by_shape.get(&shape.id) {
             Some(plan) => plan.clone(),
             None => match self.prepare(shape) {
-                Ok(plan) => plans.by_shape.entry(shape.id).or_insert(Arc::new(plan)).clone(),
+                Ok(plan) => plans.keep(shape, plan),
                 Err(error) => return self.reject_all(&changes, &error.to_string()),
             },
         };
-        let (kept, dropped): (Vec<u32>, Vec<u32>) =
-            changes.into_iter().partition(|&change| plan.ops.has(self.decoded.changes[change as usize].op));
-        self.out.filtered += dropped.len() as u64;
-        if plan.outputs.is_empty() {
-            self.out.filtered += kept.len() as u64;
-        } else if !kept.is_empty() {
+        let asked = |change: &u32| plan.ops.has(self.decoded.changes[*change as usize].op);
+        let kept: Vec<u32> = changes.into_iter().filter(asked).collect();
+        if !plan.outputs.is_empty() && !kept.is_empty() {
             let first_output = self.out.rows.len();
             self.out.rows.extend((0..plan.outputs.len()).map(|output| ShapeRows {
                 shape: shape.clone(),
@@ -138,6 +175,7 @@ impl Run<'_> {
                 output,
                 changes: vec![],
                 seqs: vec![],
+                standings: vec![],
                 computed: vec![],
             }));
             self.changes(shape, &plan, first_output, kept);
@@ -155,9 +193,8 @@ impl Run<'_> {
     fn changes(&mut self, shape: &Shape, plan: &Plan, first_output: usize, changes: Vec<u32>) {
         if plan.is_pure_copy() {
             for output in 0..plan.outputs.len() {
-                self.add(first_output + output, &changes, 0..changes.len() as u32, vec![]);
+                self.add(first_output + output, &changes, 0..changes.len() as u32, &[], vec![]);
             }
-            self.count(&changes);
             return;
         }
         let mut columns = Vec::with_capacity(plan.reads.len());
@@ -244,28 +281,35 @@ impl Run<'_> {
 
     fn take(&mut self, first_output: usize, changes: &[u32], answer: Answer) {
         for (output, part) in answer.parts.into_iter().enumerate() {
-            self.add(first_output + output, changes, part.rows.into_iter(), part.computed);
+            let rows = part.rows.into_iter();
+            self.add(first_output + output, changes, rows, &part.removed, part.computed);
         }
         let rejected: Vec<u32> = answer.rejects.iter().map(|(row, _)| changes[*row as usize]).collect();
         for (change, (_, reason)) in rejected.iter().zip(answer.rejects) {
             self.reject(*change, reason);
         }
-        let rest: Vec<u32> =
-            changes.iter().copied().filter(|change| rejected.binary_search(change).is_err()).collect();
-        self.count(&rest);
     }
 
-    /// Adds rows, given as indices into `changes`, to an output.
+    /// Adds rows, given as indices into `changes`, to an output. `removed` is that of the answer.
     fn add(
         &mut self,
         output: usize,
         changes: &[u32],
         rows: impl Iterator<Item = u32>,
+        removed: &[u8],
         computed: Vec<Column>,
     ) {
         let into = &mut self.out.rows[output];
-        for row in rows {
+        let keyed = into.is_keyed();
+        for (at, row) in rows.enumerate() {
             let change = changes[row as usize];
+            if keyed {
+                let leaves = match removed.get(at) {
+                    Some(flag) => *flag == 1,
+                    None => self.decoded.changes[change as usize].op == Op::Delete,
+                };
+                into.standings.push(if leaves { Standing::Leaves } else { Standing::Lives });
+            }
             let seq = &mut self.rows_of[change as usize];
             into.changes.push(change);
             into.seqs.push(*seq);
@@ -281,12 +325,6 @@ impl Run<'_> {
         }
     }
 
-    fn count(&mut self, changes: &[u32]) {
-        let kept = changes.iter().filter(|change| self.rows_of[**change as usize] > 0).count();
-        self.out.kept += kept as u64;
-        self.out.filtered += (changes.len() - kept) as u64;
-    }
-
     fn reject(&mut self, change: u32, reason: String) {
         let record = self.decoded.changes[change as usize].record;
         self.out.rejected.push(Rejected { record, reason });
@@ -299,9 +337,26 @@ impl Run<'_> {
     }
 
     fn finish(mut self) -> Transformed {
+        let keyed::Completed { refused } =
+            keyed::complete(self.batch, self.decoded, &mut self.out.rows, &mut self.rows_of);
+        for (change, reason) in refused {
+            self.reject(change, reason);
+        }
         self.out.rows.retain(|rows| !rows.changes.is_empty());
+        self.count();
         self.out.rejected.sort_by_key(|rejected| rejected.record);
         self.out
+    }
+
+    /// Counts the changes that have rows by now, and those that have none and are not rejected.
+    fn count(&mut self) {
+        let mut kept = vec![false; self.decoded.changes.len()];
+        for change in self.out.rows.iter().flat_map(|rows| &rows.changes) {
+            kept[*change as usize] = true;
+        }
+        self.out.kept = kept.iter().filter(|kept| **kept).count() as u64;
+        let rest = kept.len() as u64 - self.out.kept;
+        self.out.filtered = rest.saturating_sub(self.out.rejected.len() as u64);
     }
 }
 

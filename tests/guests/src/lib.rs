@@ -74,6 +74,10 @@ pub const MODES: &[(&str, &str)] = &[
     ("plan_huge", "a constant of 16 MiB"),
     ("reject_odd", "rejects changes at odd offsets"),
     ("fan_out", "makes two rows of each change, with the computed column `copy` 0 and 1"),
+    ("keyed", "a mirror of the table, by its key"),
+    ("keyed_name", "a mirror of the table, by its column `name`"),
+    ("keyed_twice", "a mirror that makes two rows of each change, with `copy` 0 and 1"),
+    ("keyed_leaves", "a mirror of the rows that are not named `gone`"),
     ("route", "changes at even offsets go to the table `even`, others to the table `odd`"),
 ];
 
@@ -128,6 +132,7 @@ impl Guest for Hostile {
                 Ok(plan)
             }
             "reject_odd" | "fan_out" | "route" => state.rules.prepare(&table),
+            mode if mode.starts_with("keyed") => state.rules.prepare(&table),
             mode => Ok(plans::plan(mode, &table)),
         })
     }
@@ -146,6 +151,7 @@ impl Guest for Hostile {
             }
             "fail_apply" => Err("the batch is refused, as told".to_owned()),
             "reject_odd" | "fan_out" | "route" => state.rules.apply(&batch),
+            mode if mode.starts_with("keyed") => state.rules.apply(&batch),
             mode => Ok(lies::answer(mode, batch.rows)),
         })
     }

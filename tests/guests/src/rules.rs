@@ -15,6 +15,10 @@ impl Transform for Rules {
             "reject_odd" => reject_odd(table),
             "fan_out" => fan_out(table),
             "route" => route(table),
+            "keyed" => keyed(table, &source_key(table)),
+            "keyed_name" => keyed(table, &["name"]),
+            "keyed_twice" => keyed_twice(table),
+            "keyed_leaves" => keyed_leaves(table),
             _ => Rule::leave_out(),
         })
     }
@@ -51,6 +55,49 @@ fn fan_out(table: &Table) -> Rule {
         for number in 0..2 {
             out.set(copy, number);
             out.keep();
+        }
+        Ok(())
+    })
+}
+
+fn source_key(table: &Table) -> Vec<&str> {
+    table.fields.iter().filter(|field| field.key).map(|field| field.name.as_str()).collect()
+}
+
+/// A mirror of the table: each row as the source has it.
+fn keyed(table: &Table, key: &[&str]) -> Rule {
+    if table.fields.is_empty() {
+        return Rule::leave_out();
+    }
+    let mut rule = all_changes(table);
+    rule.key(key);
+    rule
+}
+
+fn keyed_twice(table: &Table) -> Rule {
+    let mut rule = keyed(table, &source_key(table));
+    let copy = rule.compute_required("copy", Kind::Int);
+    rule.each(move |_, out| {
+        for number in 0..2 {
+            out.set(copy, number);
+            out.keep();
+        }
+        Ok(())
+    })
+}
+
+/// A mirror of the rows that are not named `gone`.
+fn keyed_leaves(table: &Table) -> Rule {
+    let Some(name) = table.fields.iter().position(|field| field.name == "name") else {
+        return Rule::leave_out();
+    };
+    let mut rule = keyed(table, &source_key(table));
+    let name = rule.read(Input::After(name as u32));
+    let output = rule.this_output();
+    rule.each(move |row, out| {
+        match row.get(name) {
+            Cell::Text("gone") => out.remove_in(output),
+            _ => out.keep(),
         }
         Ok(())
     })

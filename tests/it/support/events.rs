@@ -43,6 +43,20 @@ pub fn event(op: &str, before: Value, after: Value) -> Record {
     Record { key: Some(key), value: Some(event.to_string()) }
 }
 
+/// The same with a schema, whose rows have these `fields`.
+pub fn typed(op: &str, fields: &Value, before: Value, after: Value) -> Record {
+    let mut record = event(op, before, after);
+    let payload: Value = serde_json::from_str(record.value.as_deref().expect("a value")).expect("JSON");
+    let row = |field: &str| json!({"field": field, "type": "struct", "optional": true, "fields": fields});
+    let schema = json!({
+        "type": "struct",
+        "name": "shop.public.my_table.Envelope",
+        "fields": [row("before"), row("after"), {"field": "op", "type": "string", "optional": false}],
+    });
+    record.value = Some(json!({"schema": schema, "payload": payload}).to_string());
+    record
+}
+
 /// A row of `my_table`.
 pub fn row(id: u64, name: &str) -> Value {
     json!({"id": id, "name": name, "created_at": CREATED_AT})

@@ -19,9 +19,10 @@ pub fn transform(name: &str) -> String {
     path.to_str().expect("paths are UTF-8").to_owned()
 }
 
-/// Recorded change events.
+/// Recorded change events: of PostgreSQL, or of the folder that `file` names.
 pub fn fixture(file: &str) -> PathBuf {
-    root().join("tests/fixtures/debezium-postgres").join(file)
+    let folder = if file.contains('/') { "" } else { "debezium-postgres" };
+    root().join("tests/fixtures").join(folder).join(file)
 }
 
 /// The folder of this run; it goes when the process ends.

@@ -1,9 +1,10 @@
 //! The servers, by `tests/stack/stack`.
 
 use std::collections::HashMap;
+use std::io::Write;
 use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -42,6 +43,13 @@ impl Stack {
             stack.run(&["fetch", "clickhouse-old"]);
             stack.run(&["up", "clickhouse-old"]);
         });
+        Stack::shared()
+    }
+
+    /// The same servers with MariaDB, and Connect with Debezium.
+    pub fn with_mariadb() -> &'static Stack {
+        static STARTED: OnceLock<()> = OnceLock::new();
+        STARTED.get_or_init(|| _ = Stack::shared().run(&["up", "mariadb", "connect"]));
         Stack::shared()
     }
 
@@ -121,14 +129,42 @@ impl Stack {
         self.address("PSQL")
     }
 
+    /// The schema registry's, where it speaks Confluent's protocol.
+    pub fn registry_url(&self) -> &str {
+        self.address("REGISTRY_URL")
+    }
+
     /// A client.
     pub fn clickhouse(&self) -> ClickHouse {
         ClickHouse::at(self.clickhouse_url())
     }
 
+    /// Runs the statements of a file in another database of PostgreSQL.
+    pub fn sql_file(&self, database: &str, file: &Path) {
+        let connect = format!("\\connect {database}");
+        self.run(&["sql", "-c", &connect, "-f", file.to_str().expect("UTF-8")]);
+    }
+
     /// Runs statements in PostgreSQL and returns the lines they print, columns separated by `|`.
     pub fn sql(&self, statements: &str) -> Vec<String> {
         self.run(&["sql", "-c", statements]).lines().map(str::to_owned).collect()
+    }
+
+    /// Runs statements in a database of MariaDB and returns the lines they print, columns separated by tabs.
+    pub fn mariadb(&self, database: &str, statements: &str) -> Vec<String> {
+        let mut child = self
+            .command(&["mariadb", "-D", database])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("bash runs");
+        // By its input, for an argument has a limit; statements that print much are short.
+        let mut input = child.stdin.take().expect("it is piped");
+        input.write_all(statements.as_bytes()).expect("the client reads");
+        drop(input);
+        let output = child.wait_with_output().expect("bash ends");
+        assert!(output.status.success(), "MariaDB: {}: {statements:.1000}", output.status);
+        String::from_utf8(output.stdout).expect("UTF-8").lines().map(str::to_owned).collect()
     }
 
     /// Arms a fault in the proxy; it fires for statements in which `matching` is found.

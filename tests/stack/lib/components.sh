@@ -2,7 +2,7 @@
 # shellcheck shell=bash disable=SC2034,SC2153,SC2154 # names that the other files set and use
 
 # In the order of starting; they are stopped in the other.
-ALL=(postgres kafka registry connect clickhouse clickhouse-old faults)
+ALL=(postgres mariadb kafka registry connect clickhouse clickhouse-old faults)
 USUAL=(postgres kafka connect clickhouse)
 
 known() { [[ " ${ALL[*]} " == *" $1 "* ]] || die "no component '$1'; there are: ${ALL[*]}"; }
@@ -10,6 +10,7 @@ known() { [[ " ${ALL[*]} " == *" $1 "* ]] || die "no component '$1'; there are: 
 port_of() {
   case $1 in
     postgres) echo "$POSTGRES_PORT" ;;
+    mariadb) echo "$MARIADB_PORT" ;;
     kafka) echo "$KAFKA_PORT" ;;
     registry) echo "$REGISTRY_PORT" ;;
     connect) echo "$CONNECT_PORT" ;;
@@ -30,10 +31,11 @@ render() {
 
 # --- PostgreSQL
 
-as_postgres() { # as_postgres COMMAND...: prints the command that runs it as a user who is not root
-  [ "$EUID" != 0 ] || printf '%s\n' setpriv --reuid "$PG_OS_USER" --regid "$(id -g "$PG_OS_USER")" --init-groups
-  printf '%s\n' "$@"
+as_user() { # as_user USER COMMAND...: prints the command that runs it as that user, where the caller is root
+  [ "$EUID" != 0 ] || printf '%s\n' setpriv --reuid "$1" --regid "$(id -g "$1")" --init-groups
+  printf '%s\n' "${@:2}"
 }
+as_postgres() { as_user "$PG_OS_USER" "$@"; }
 
 sql() { # sql PSQL_ARGUMENT...: psql as the superuser, plain output
   PGOPTIONS='-c client_min_messages=warning' "$PSQL" -XqAt -v ON_ERROR_STOP=1 "$PG_URL" "$@"
@@ -66,6 +68,38 @@ ready_postgres() {
   [ "$("$PSQL" -XqAt "${PG_URL%/*}/postgres" -c "select 1 from pg_database where datname = '$PG_DATABASE'")" ] ||
     "$PSQL" -Xq "${PG_URL%/*}/postgres" -c "create database $PG_DATABASE"
 }
+
+# --- MariaDB
+
+mariadb_client() { # mariadb_client MARIADB_ARGUMENT...: the client as the superuser, plain output
+  "$MARIADB" --no-defaults --protocol=tcp -h "$HOST" -P "$MARIADB_PORT" -u root --default-character-set=utf8mb4 -NB "$@"
+}
+
+start_mariadb() {
+  local dir=$DATA/mariadb command
+  [ -x "$MARIADBD" ] && [ -x "$MARIADB" ] || die "no MariaDB server found; run '$0 install mariadb', or set MARIADBD and MARIADB"
+  if [ "$EUID" = 0 ]; then
+    install -d -m 700 -o "$MARIADB_OS_USER" "$dir"
+    mapfile -t command < <(as_user "$MARIADB_OS_USER" test -w "$dir")
+    "${command[@]}" || die "user $MARIADB_OS_USER cannot reach $dir; set STACK_DIR to a place that it can"
+  fi
+  mkdir -p "$dir"
+  if [ ! -d "$dir/mysql" ]; then
+    # The superuser has no password, as with the other servers; without a socket nobody else's is taken for root.
+    mapfile -t command < <(as_user "$MARIADB_OS_USER" "${MARIADBD%/*bin/mariadbd}/bin/mariadb-install-db" --no-defaults \
+      --datadir="$dir" --auth-root-authentication-method=normal --skip-test-db --skip-name-resolve)
+    (cd / && "${command[@]}") >"$LOG/mariadb-install.log" 2>&1 || die "mariadb-install-db failed, see $LOG/mariadb-install.log"
+  fi
+  # A connector reads whole rows from the binary log.
+  mapfile -t command < <(as_user "$MARIADB_OS_USER" "$MARIADBD" --no-defaults --datadir="$dir" --bind-address="$HOST" \
+    --port="$MARIADB_PORT" --socket= --pid-file="$dir/pid" --skip-name-resolve --default-time-zone=+00:00 \
+    --character-set-server=utf8mb4 --server-id=1 --log-bin=binlog --binlog-format=ROW --binlog-row-image=FULL \
+    --innodb-buffer-pool-size=32M --innodb-log-file-size=32M)
+  # shellcheck disable=SC2086 # MARIADB_ARGS is several words
+  (cd / && launch mariadb "${command[@]}" $MARIADB_ARGS)
+}
+
+ready_mariadb() { mariadb_client -e "create database if not exists $MARIADB_DATABASE"; } >/dev/null 2>&1
 
 # --- the programs in Java
 
@@ -121,16 +155,17 @@ start_connect() {
   # The connector's configuration names these variables, here and under Compose alike.
   # shellcheck disable=SC2086 # several words
   launch connect env POSTGRES_HOST="$HOST" POSTGRES_PORT="$POSTGRES_PORT" POSTGRES_USER=postgres POSTGRES_PASSWORD=unused \
-    POSTGRES_DB="$PG_DATABASE" REGISTRY_NATIVE_URL="${REGISTRY_URL%/ccompat*}/registry/v2" \
+    POSTGRES_DB="$PG_DATABASE" MARIADB_HOST="$HOST" MARIADB_PORT="$MARIADB_PORT" KAFKA_BROKERS="$BROKERS" REGISTRY_NATIVE_URL="${REGISTRY_URL%/ccompat*}/registry/v2" \
     "${KAFKA_JAVA[@]}" "${java[@]}" $CONNECT_JAVA_ARGS org.apache.kafka.connect.cli.ConnectStandalone "$conf"
 }
 ready_connect() { curl -fs -o /dev/null "$CONNECT_URL/connectors"; }
 
-start_registry() { # keeps its schemas in memory: they go when it goes
+start_registry() {
   [ -e "$JAVA_LIBS/registry" ] || die "no schema registry; run '$0 fetch registry'"
   # shellcheck disable=SC2086 # several words
   launch registry java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC $REGISTRY_JAVA_ARGS \
-    -Dquarkus.http.host="$HOST" -Dquarkus.http.port="$REGISTRY_PORT" -jar "$JAVA_LIBS"/registry/apicurio-registry-app-*-runner.jar
+    -Dquarkus.http.host="$HOST" -Dquarkus.http.port="$REGISTRY_PORT" \
+    -Dquarkus.datasource.jdbc.url="jdbc:h2:file:$DATA/registry/schemas;WRITE_DELAY=0" -jar "$JAVA_LIBS"/registry/apicurio-registry-app-*-runner.jar
 }
 ready_registry() { curl -fs -o /dev/null "$REGISTRY_URL/subjects"; }
 

@@ -8,13 +8,19 @@ connect_request() {
     die "connector $1: $2 $3 gave status $code: $(cat "$reply")"
 }
 
-# The connector and its task run, and PostgreSQL sees its slot in use.
-streaming() { # streaming NAME SLOT
+of_mariadb() { grep -q '"connector.class": ".*mariadb' "$CONF/connector-$1.json"; } # of_mariadb NAME
+
+# The connector and its task run, and PostgreSQL sees its slot in use, or MariaDB that its user reads the binary log.
+streaming() { # streaming NAME
   local status
   status=$(curl -fs "$CONNECT_URL/connectors/$1/status") || return 1
   case $status in *'"state":"FAILED"'*) die "connector $1 failed: $status" ;; esac
   [ "$(grep -o '"state":"RUNNING"' <<<"$status" | wc -l)" = 2 ] &&
-    [ "$(sql -c "select active from pg_replication_slots where slot_name = '$2'")" = t ]
+    if of_mariadb "$1"; then
+      [ "$(mariadb_client -e "select count(*) from information_schema.processlist where user = '$1' and command = 'Binlog Dump'")" = 1 ]
+    else
+      [ "$(sql -c "select active from pg_replication_slots where slot_name = '$(slot_of "$1")'")" = t ]
+    fi
 }
 
 stopped() { curl -fs "$CONNECT_URL/connectors/$1/status" | grep -q '"state":"STOPPED".*"tasks":\[\]'; }
@@ -28,9 +34,16 @@ put_connector() { # put_connector NAME
 
 # make_connector NAME [OPTION...]: makes it, or gives it these options, and waits until it streams.
 make_connector() {
-  local name=$1 config=$CONF/connector-$1.json t0
+  local name=$1 config=$CONF/connector-$1.json base=${CONNECTOR_BASE:-$CLONE/examples/connector.json} t0
   t0=$(now_us)
-  python3 "$STACK_HOME/lib/connector_config.py" "${CONNECTOR_BASE:-$CLONE/examples/connector.json}" "$@" >"$config.new" ||
+  shift
+  if [ "${1:-}" = mariadb ]; then
+    base=${CONNECTOR_BASE:-$STACK_HOME/conf/mariadb-connector.json}
+    shift
+    # A user of its own: the server's list of processes shows by it that this connector reads the log.
+    mariadb_client -e "create user if not exists '$name'@'$HOST'; grant all on *.* to '$name'@'$HOST'"
+  fi
+  python3 "$STACK_HOME/lib/connector_config.py" "$base" "$name" "$@" >"$config.new" ||
     die "connector $name: bad options"
   # A PUT restarts the connector even when nothing changed, so it is left out then.
   if cmp -s "$config.new" "$config" && curl -fs -o /dev/null "$CONNECT_URL/connectors/$name"; then
@@ -39,7 +52,7 @@ make_connector() {
     mv "$config.new" "$config"
     put_connector "$name"
   fi
-  await connect streaming "$name" "$(slot_of "$name")"
+  await connect streaming "$name"
   say connector "$name streams, after $(since_ms "$t0") ms"
 }
 
@@ -53,7 +66,7 @@ restore_connectors() {
   done
 }
 
-# remove_connector NAME: with its stored offsets, slot and publication; its topics stay.
+# remove_connector NAME: with its stored offsets, and its slot and publication or its user; its topics stay.
 remove_connector() {
   local name=$1 config=$CONF/connector-$1.json
   [ -e "$config" ] || die "no connector '$name'"
@@ -62,8 +75,12 @@ remove_connector() {
   await connect stopped "$name"
   connect_request "$name" DELETE /offsets
   connect_request "$name" DELETE ''
-  sql -c "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = '$(slot_of "$name")'" \
-    -c "drop publication if exists $(publication_of "$name")" >/dev/null
+  if of_mariadb "$name"; then
+    mariadb_client -e "drop user '$name'@'$HOST'"
+  else
+    sql -c "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = '$(slot_of "$name")'" \
+      -c "drop publication if exists $(publication_of "$name")" >/dev/null
+  fi
   rm "$config"
   say connector "$name removed"
 }

@@ -72,7 +72,7 @@ fetch_clickhouse_old() {
   say fetch "old ClickHouse: $(du -sm "$ENGINE_OLD" | cut -f1) MB, in $(since_ms "$t0") ms"
 }
 
-# fetch [registry|clickhouse-old]: does nothing for what is there. One run at a time for all clones.
+# fetch [registry | mariadb | clickhouse-old]...: does nothing for what is there. One run at a time for all clones.
 fetch() {
   mkdir -p "$CACHE/stack"
   exec 8>"$CACHE/stack/lock"
@@ -80,6 +80,14 @@ fetch() {
   fetch_jars kafka -P kafka $dependency_plugin:copy-dependencies -DincludeScope=runtime
   fetch_jars plugins/debezium-postgres -P debezium-postgres $dependency_plugin:copy-dependencies -DincludeScope=runtime
   fetch_engine
-  case ${1:-} in registry) fetch_registry ;; clickhouse-old) fetch_clickhouse_old ;; esac
+  local more
+  for more in "$@"; do
+    case $more in
+      registry) fetch_registry ;;
+      clickhouse-old) fetch_clickhouse_old ;;
+      mariadb) fetch_jars plugins/debezium-mariadb -P debezium-mariadb $dependency_plugin:copy-dependencies -DincludeScope=runtime ;;
+      *) die "nothing is fetched for '$more'" ;;
+    esac
+  done
   exec 8>&-
 }

@@ -17,7 +17,7 @@ compiles_to_wasm() {
   sysroot=$(cd "$CLONE" && rustc --print sysroot 2>/dev/null) && [ -d "$sysroot/lib/rustlib/wasm32-unknown-unknown/lib" ]
 }
 
-# The Debian packages that bring what is missing, one a line.
+# missing_packages [mariadb]: the Debian packages that bring what is missing, one a line.
 missing_packages() {
   has cc && has make || echo build-essential
   has pkg-config || echo pkg-config
@@ -30,19 +30,22 @@ missing_packages() {
   clickhouse_binary >/dev/null || { has node && has npm; } || echo npm
   has setpriv && has flock || echo util-linux
   [ -x "$PG_BIN/postgres" ] && [ -x "$PG_BIN/psql" ] || echo postgresql
+  # The server without the package that would run it as a service of the system.
+  [ "${1:-}" != mariadb ] || { [ -x "$MARIADBD" ] && [ -x "$MARIADB" ]; } || printf '%s\n' mariadb-server-core mariadb-client-core
   if ! compiles_to_wasm; then
     [ -x /usr/bin/rustc ] && [ -x /usr/bin/cargo ] && [ -d /usr/lib/rustlib/src/rust/library/std ] || printf '%s\n' rustc-web cargo-web rust-web-src
   fi
 }
 
-# install_packages: as root installs what is missing, otherwise names it and fails with status 3.
+# install_packages [mariadb]: as root installs what is missing, otherwise names it and fails with status 3.
 install_packages() {
   local missing
+  case ${1:-} in '' | mariadb) ;; *) echo "stack: nothing is installed for '$1'" >&2; exit 2 ;; esac
   if ! has cargo || ! has rustc; then
     echo 'stack: no Rust toolchain; install one with rustup (rust-toolchain.toml names the version)' >&2
     exit 3
   fi
-  mapfile -t missing < <(missing_packages)
+  mapfile -t missing < <(missing_packages "$@")
   if [ ${#missing[@]} = 0 ]; then
     say install 'nothing is missing'
     return
@@ -55,6 +58,7 @@ install_packages() {
   { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends "${missing[@]}"; } >&2 ||
     { echo "stack: apt-get could not install: ${missing[*]}" >&2; exit 3; }
   PG_BIN=$(find /usr/lib/postgresql -maxdepth 2 -name bin 2>/dev/null | sort -V | tail -n 1)
-  mapfile -t missing < <(missing_packages)
+  MARIADBD=$(PATH=$PATH:/usr/sbin command -v mariadbd || true) MARIADB=$(command -v mariadb || true)
+  mapfile -t missing < <(missing_packages "$@")
   [ ${#missing[@]} = 0 ] || { echo "stack: still missing after the installation: ${missing[*]}" >&2; exit 3; }
 }

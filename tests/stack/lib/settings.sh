@@ -31,7 +31,8 @@ RUN=$STACK_DIR/run LOG=$STACK_DIR/log CONF=$STACK_DIR/conf DATA=$STACK_DIR/data
 # that Linux gives to outgoing connections, which could otherwise take one between two starts.
 HOST=127.0.0.1
 PORT_BASE=${PORT_BASE:-19090}
-CLICKHOUSE_OLD_PORT=${CLICKHOUSE_OLD_PORT:-$((PORT_BASE + 1))}
+CLICKHOUSE_OLD_PORT=${CLICKHOUSE_OLD_PORT:-$PORT_BASE}
+MARIADB_PORT=${MARIADB_PORT:-$((PORT_BASE + 1))}
 KAFKA_PORT=${KAFKA_PORT:-$((PORT_BASE + 2))}
 CONTROLLER_PORT=${CONTROLLER_PORT:-$((PORT_BASE + 3))}
 CONNECT_PORT=${CONNECT_PORT:-$((PORT_BASE + 4))}
@@ -45,6 +46,10 @@ PG_DATABASE=${PG_DATABASE:-app}
 PG_OS_USER=${PG_OS_USER:-postgres} # runs the server when the caller is root
 PG_ARGS=${PG_ARGS:-}               # more arguments for the server, such as "-c fsync=off"
 
+MARIADB_DATABASE=${MARIADB_DATABASE:-app}
+MARIADB_OS_USER=${MARIADB_OS_USER:-nobody} # runs the server when the caller is root
+MARIADB_ARGS=${MARIADB_ARGS:-}             # more arguments for the server, such as "--sql-mode="
+
 CLICKHOUSE_USER=${CLICKHOUSE_USER:-default} # with a password, a user other than `default`
 CLICKHOUSE_PASSWORD=${CLICKHOUSE_PASSWORD:-}
 CLICKHOUSE_XML=${CLICKHOUSE_XML:-} # more of the server's configuration, such as "<max_concurrent_queries>3</max_concurrent_queries>"
@@ -55,8 +60,10 @@ REGISTRY_JAVA_ARGS=${REGISTRY_JAVA_ARGS:--Xms64m -Xmx256m}
 
 START_TIMEOUT=${START_TIMEOUT:-180} # seconds, for each component; a busy machine needs a multiple of an idle one
 
-# What PostgreSQL, npm and Maven fetch or install is found here.
+# What the system's packages, npm and Maven fetch or install is found here.
 PG_BIN=${PG_BIN:-$(find /usr/lib/postgresql -maxdepth 2 -name bin 2>/dev/null | sort -V | tail -n 1)}
+MARIADBD=${MARIADBD:-$(PATH=$PATH:/usr/sbin command -v mariadbd || true)}
+MARIADB=${MARIADB:-$(command -v mariadb || true)}
 JAVA_LIBS=$CACHE/stack/java-$(sha256sum <"$STACK_HOME/pom.xml" | cut -c1-12)
 # The oldest server that is tested: that of Debian's package, unpacked.
 ENGINE_OLD=$CACHE/stack/clickhouse-old-$(dpkg --print-architecture 2>/dev/null)

@@ -2,6 +2,7 @@
 
 use crate::bindings::rowgate::transform::types::{Cells, Column, Computed, Origin, Output, Part};
 use crate::rule::field_of;
+use crate::select::{RESERVED, repeated};
 use crate::{Answer, Kind, Plan, Table};
 
 /// Checks that a plan refers to what there is.
@@ -10,13 +11,25 @@ pub(super) fn plan(plan: &Plan, table: &Table) -> Result<(), String> {
         field_of(table, input)?;
     }
     for output in &plan.outputs {
+        if output.columns.is_empty() {
+            return Err("an output has no columns".to_owned());
+        }
         for (at, column) in output.columns.iter().enumerate() {
+            if RESERVED.contains(&column.name.as_str()) {
+                return Err(format!(
+                    "an output has the column `{}`, which the host writes itself",
+                    column.name
+                ));
+            }
             if output.columns.iter().take(at).any(|earlier| earlier.name == column.name) {
                 return Err(format!("an output has the column `{}` twice", column.name));
             }
             if let Origin::Copy(input) = &column.origin {
                 field_of(table, input)?;
             }
+        }
+        if let Some(key) = repeated(&output.key) {
+            return Err(format!("an output has the key `{key}` twice"));
         }
         if let Some(key) =
             output.key.iter().find(|key| !output.columns.iter().any(|column| column.name == **key))

@@ -142,7 +142,11 @@ fn what_is_set_holds_for_each_row_kept_after_it() {
     assert_eq!(numbers, [1, 2, 2, 1, 2, 2].map(Value::Int));
 }
 
-transform!(Drops, Rule::on(Ops::UPDATE).each(|_, _| Ok(())));
+transform!(Drops, {
+    let mut rule = Rule::on(Ops::UPDATE);
+    rule.copy("id", Input::After(0));
+    rule.each(|_, _| Ok(()))
+});
 
 #[test]
 fn a_closure_that_sees_nothing_still_decides() {
@@ -193,13 +197,45 @@ fn a_row_leaves_a_keyed_output_on_delete_or_on_demand() {
 }
 
 transform!(RemovesFromLog, {
-    let rule = Rule::on(Ops::UPDATE);
-    let log = rule.this_output();
+    let mut rule = Rule::on(Ops::UPDATE);
+    rule.copy("id", Input::After(0));
     rule.each(move |_, out| {
-        out.remove_in(log);
+        out.remove();
         Ok(())
     })
 });
+
+transform!(Active, {
+    let mut rule = Rule::on(Ops::UPDATE | Ops::DELETE);
+    let name = rule.read(Input::Latest(1));
+    rule.copy("id", Input::Latest(0));
+    rule.key(&["id"]);
+    rule.next_output("names");
+    rule.copy("id", Input::Latest(0));
+    let upper = rule.compute("upper", Kind::Text);
+    rule.key(&["id"]);
+    rule.each(move |row, out| {
+        match row.get(name) {
+            Cell::Text("gone") => out.remove(),
+            name => {
+                out.set(upper, name.as_str().map(str::to_uppercase).as_deref());
+                out.keep();
+            }
+        }
+        Ok(())
+    })
+});
+
+#[test]
+fn a_change_can_leave_every_keyed_output() {
+    let changes =
+        [Change::update(person(1, "a")), Change::update(person(2, "gone")), Change::delete(person(3, "b"))];
+    let run = run::<Active>(&[], &people(), &changes).unwrap();
+    let removed: Vec<_> = run.rows.iter().map(|row| (row.change, row.removed)).collect();
+    assert_eq!(removed, [(0, false), (1, true), (2, true), (0, false), (1, true), (2, true)]);
+    assert_eq!(run.rows[3].get("upper"), Some(&"A".into()));
+    assert_eq!(run.rows[4].get("upper"), Some(&Value::Null));
+}
 
 #[test]
 fn a_log_has_nothing_to_remove() {
@@ -262,6 +298,43 @@ transform!(SameName, {
     rule.copy("x", Input::After(1));
     rule
 });
+
+transform!(NoColumns, Rule::on(Ops::UPDATE));
+
+transform!(HostsName, {
+    let mut rule = Rule::on(Ops::UPDATE);
+    rule.copy("_version", Input::After(0));
+    rule
+});
+
+transform!(KeyTwice, {
+    let mut rule = Rule::on(Ops::UPDATE);
+    rule.copy("id", Input::After(0));
+    rule.key(&["id", "id"]);
+    rule
+});
+
+transform!(NoSuchKey, {
+    let mut rule = Rule::on(Ops::UPDATE);
+    rule.copy("id", Input::After(0));
+    rule.key(&["uid"]);
+    rule
+});
+
+#[test]
+fn an_output_that_the_host_would_refuse_is_refused() {
+    let reason = |result: Result<Run, String>| result.unwrap_err();
+    assert_eq!(reason(run::<NoColumns>(&[], &people(), &[])), "an output has no columns");
+    assert_eq!(
+        reason(run::<HostsName>(&[], &people(), &[])),
+        "an output has the column `_version`, which the host writes itself"
+    );
+    assert_eq!(reason(run::<KeyTwice>(&[], &people(), &[])), "an output has the key `id` twice");
+    assert_eq!(
+        reason(run::<NoSuchKey>(&[], &people(), &[])),
+        "an output has the key `uid`, which is no column of it"
+    );
+}
 
 #[test]
 fn a_rule_that_cannot_be_carried_out_is_refused() {

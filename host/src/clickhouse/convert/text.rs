@@ -68,6 +68,8 @@ fn means_itself(wire: &Wire) -> bool {
         | Wire::Float64
         | Wire::Text
         | Wire::Bytes
+        | Wire::BytesUrl
+        | Wire::BytesHex
         | Wire::Bits(_)
         | Wire::Uuid
         | Wire::JsonText

@@ -36,6 +36,14 @@ fn describe_wire(wire: &Wire) -> String {
         Wire::Float64 => "double",
         Wire::Text => "string",
         Wire::Bytes => "bytes",
+        Wire::BytesUrl => "bytes in base64 for urls",
+        Wire::BytesHex => "bytes in hex",
+        Wire::UInt64 => "uint64",
+        Wire::DecimalText(Some((precision, scale))) => {
+            return format!("decimal({precision},{scale}) as text");
+        }
+        Wire::DecimalText(None) => "decimal as text",
+        Wire::Structured(structured) => return format!("io.debezium.time.Structured{structured:?}"),
         Wire::Bits(_) => "io.debezium.data.Bits",
         Wire::Decimal { scale, precision: Some(precision) } => {
             return format!("Decimal with precision {precision} and scale {scale}");

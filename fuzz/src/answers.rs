@@ -1,0 +1,32 @@
+//! What servers say: Kafka's commit metadata, ClickHouse's answers.
+
+use host::clickhouse::response::{self, Outcome};
+use host::commit::Seal;
+
+/// A commit's metadata: what is understood reads back as it was written.
+pub(crate) fn seal(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    if let Ok(Some(seal)) = Seal::parse(text) {
+        assert_eq!(Seal::parse(&seal.to_string()), Ok(Some(seal)));
+    }
+}
+
+/// A status in two bytes, the code and the tag of an exception up to line's ends, and the body.
+pub(crate) fn http(bytes: &[u8]) {
+    let Some((status, rest)) = bytes.split_first_chunk::<2>() else { return };
+    let mut parts = rest.splitn(3, |byte| *byte == b'\n');
+    let mut header =
+        || parts.next().and_then(|text| str::from_utf8(text).ok()).filter(|text| !text.is_empty());
+    let (code, tag) = (header(), header());
+    let body = parts.next().unwrap_or_default();
+    for status in [u16::from_le_bytes(*status), 200, 500] {
+        match response::outcome(status, code, tag, body) {
+            Outcome::Ok => assert!(status == 200 && code.is_none()),
+            Outcome::Failed(failure) => {
+                // One character of the cut may be three bytes.
+                assert!(failure.message.len() <= 503, "{} bytes", failure.message.len());
+                assert!(!failure.to_string().contains(['\n', '\r', '\u{1b}']), "{failure}");
+            }
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! Tables of outputs with a key: what their engine must be, and what their rows have beside the plan's columns.
+
+use std::borrow::Cow;
+
+use serde_json::Value as Json;
+
+use super::types::ColumnType;
+use crate::debezium::shape::Wire;
+use crate::debezium::value::Value;
+
+/// Which stream of offsets a version counts in. A topic that is made anew would need another.
+const EPOCH: u16 = 0;
+/// The bits of a version that are an offset.
+const OFFSET_BITS: u32 = 48;
+
+/// How elements of an empty array are written does not matter.
+const ANY: &Wire = &Wire::Text;
+
+/// `_version` of a row: the later record of a partition has the greater one, in each repetition.
+///
+/// # Errors
+/// An offset that does not fit; no topic comes near.
+pub fn version(offset: i64) -> Result<Value<'static>, String> {
+    let offset = u64::try_from(offset).ok().filter(|offset| offset >> OFFSET_BITS == 0);
+    let offset =
+        offset.ok_or_else(|| format!("the offset does not fit the {OFFSET_BITS} bits of a version"))?;
+    let version = u64::from(EPOCH) << OFFSET_BITS | offset;
+    Ok(i64::try_from(version).map_or_else(|_| Value::Decimal(version.to_string().into()), Value::Int))
+}
+
+/// What a column that is not part of the key has in the row of a key that leaves: null where it can, else the
+/// type's default.
+pub fn blank(ty: &ColumnType) -> Value<'_> {
+    if ty.is_nullable() {
+        return Value::Null;
+    }
+    match ty.bare() {
+        ColumnType::Int { .. } => Value::Int(0),
+        ColumnType::Float32 | ColumnType::Float64 => Value::Float(0.0),
+        ColumnType::Bool => Value::Bool(false),
+        ColumnType::FixedString(bytes) => Value::Bytes(Cow::Owned(vec![0; *bytes as usize])),
+        ColumnType::Decimal { .. } => Value::Decimal("0".into()),
+        ColumnType::Date | ColumnType::Date32 => Value::Date(0),
+        ColumnType::DateTime(_) | ColumnType::DateTime64(..) => Value::Timestamp { seconds: 0, nanos: 0 },
+        ColumnType::Time | ColumnType::Time64(_) => Value::Time(0),
+        ColumnType::Uuid => Value::Text("00000000-0000-0000-0000-000000000000".into()),
+        ColumnType::Ipv4 => Value::Text("0.0.0.0".into()),
+        ColumnType::Ipv6 => Value::Text("::".into()),
+        ColumnType::Enum { labels, .. } => {
+            Value::Text(labels.first().map_or("", |(label, _)| label.as_str()).into())
+        }
+        ColumnType::Array(_) => Value::Array("[]", ANY),
+        ColumnType::Map(..) => Value::Map("{}", ANY),
+        ColumnType::Json(_) => Value::Json("{}".into()),
+        ColumnType::Tuple(_) | ColumnType::Point => Value::Json(blank_json(ty).to_string().into()),
+        ColumnType::Variant(_) => Value::Null,
+        ColumnType::String
+        | ColumnType::Nullable(_)
+        | ColumnType::LowCardinality(_)
+        | ColumnType::Unsupported(_) => Value::Text("".into()),
+    }
+}
+
+/// The same as JSON, for what is inside of tuples.
+fn blank_json(ty: &ColumnType) -> Json {
+    if ty.takes_null() {
+        return Json::Null;
+    }
+    match ty.bare() {
+        ColumnType::Int { .. } | ColumnType::Decimal { .. } | ColumnType::Float32 | ColumnType::Float64 => {
+            0.into()
+        }
+        ColumnType::Bool => false.into(),
+        ColumnType::FixedString(bytes) => "\0".repeat(*bytes as usize).into(),
+        ColumnType::Date | ColumnType::Date32 => "1970-01-01".into(),
+        ColumnType::DateTime(_) | ColumnType::DateTime64(..) => "1970-01-01T00:00:00Z".into(),
+        ColumnType::Array(_) => Json::Array(vec![]),
+        ColumnType::Map(..) | ColumnType::Json(_) => Json::Object(serde_json::Map::new()),
+        ColumnType::Point => vec![0, 0].into(),
+        ColumnType::Tuple(elements) => {
+            let values = elements.iter().map(|(_, ty)| blank_json(ty));
+            match elements.iter().map(|(name, _)| name.clone()).collect::<Option<Vec<String>>>() {
+                Some(names) => Json::Object(names.into_iter().zip(values).collect()),
+                None => Json::Array(values.collect()),
+            }
+        }
+        other => match blank(other) {
+            Value::Text(text) => text.into(),
+            // A time of day has no form in JSON.
+            _ => Json::Null,
+        },
+    }
+}
+
+/// What a table of the engine ReplacingMergeTree, or a replicated one of it, replaces rows by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replacing {
+    /// The column whose greatest value stays; none: the row that was inserted last.
+    pub version: Option<String>,
+    /// The column that takes a key out; none: rows that say so stay, and a reader leaves them out.
+    pub deleted: Option<String>,
+}
+
+impl Replacing {
+    /// Reads `engine` and `engine_full` of `system.tables`; none for other engines.
+    pub fn parse(engine: &str, engine_full: &str) -> Option<Self> {
+        if !engine.ends_with("ReplacingMergeTree") {
+            return None;
+        }
+        let arguments = engine_full.strip_prefix(engine).and_then(in_parentheses).unwrap_or_default();
+        // A replicated engine's path and replica are text, and come first.
+        let mut names = list(arguments)
+            .into_iter()
+            .filter(|argument| !argument.starts_with('\''))
+            .map(|argument| name(&argument));
+        Some(Replacing { version: names.next(), deleted: names.next() })
+    }
+}
+
+/// The columns of a list of them. An expression stays as it stands, and is no column's name.
+pub fn columns(text: &str) -> Vec<String> {
+    list(text).iter().map(|part| name(part)).collect()
+}
+
+/// The columns of `system.tables.sorting_key`. An expression stays as it stands, and is no column's name.
+pub fn sorting_key(text: &str) -> Vec<String> {
+    let text = text.trim();
+    // `ORDER BY (a)` is shown as it was written.
+    let inner = in_parentheses(text).filter(|inner| inner.len() + 2 == text.len());
+    columns(inner.unwrap_or(text))
+}
+
+/// What stands between the parenthesis that `text` begins with and the one that closes it.
+fn in_parentheses(text: &str) -> Option<&str> {
+    let inner = text.strip_prefix('(')?;
+    let end =
+        pieces(inner).find_map(|(at, depth, character)| (depth == 0 && character == ')').then_some(at))?;
+    inner.get(..end)
+}
+
+/// The parts of a list, separated by commas that stand in no parentheses and no quotes.
+fn list(text: &str) -> Vec<String> {
+    let commas = pieces(text).filter(|(_, depth, character)| *depth == 0 && *character == ',');
+    let mut parts = Vec::new();
+    let mut start = 0;
+    for (at, ..) in commas {
+        parts.push(text.get(start..at).unwrap_or_default());
+        start = at + 1;
+    }
+    parts.push(text.get(start..).unwrap_or_default());
+    parts.iter().map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
+}
+
+/// The characters outside of quotes: where each stands, in how many parentheses, and itself. One that closes
+/// stands inside of what it closes.
+fn pieces(text: &str) -> impl Iterator<Item = (usize, usize, char)> {
+    let mut depth = 0_usize;
+    let mut quote = None;
+    let mut escaped = false;
+    text.char_indices().filter_map(move |(at, character)| {
+        if let Some(mark) = quote {
+            match character {
+                _ if escaped => escaped = false,
+                '\\' => escaped = true,
+                // A mark that is doubled ends one text and begins another, which comes to the same here.
+                _ if character == mark => quote = None,
+                _ => {}
+            }
+            return None;
+        }
+        match character {
+            '\'' | '`' | '"' => quote = Some(character),
+            // Not itself: it is inside of what it opens.
+            '(' | '[' => depth += 1,
+            ')' | ']' => {
+                let at_depth = depth;
+                depth = depth.saturating_sub(1);
+                return Some((at, at_depth, character));
+            }
+            _ => return Some((at, depth, character)),
+        }
+        None
+    })
+}
+
+/// A column's name as SQL has it, in backticks or plain.
+fn name(sql: &str) -> String {
+    let Some(inner) = sql.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')) else {
+        return sql.to_owned();
+    };
+    let mut name = String::with_capacity(inner.len());
+    let mut characters = inner.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => name.extend(characters.next().map(|escaped| match escaped {
+                'n' => '\n',
+                't' => '\t',
+                'r' => '\r',
+                '0' => '\0',
+                'b' => '\u{8}',
+                'f' => '\u{c}',
+                other => other,
+            })),
+            '`' => {
+                name.push('`');
+                characters.next();
+            }
+            other => name.push(other),
+        }
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::clickhouse::convert::Profile;
+    use crate::clickhouse::names::identifier;
+    use crate::clickhouse::native::{Block, Encoding};
+    use crate::debezium::value::decode;
+
+    fn replacing(engine: &str, full: &str) -> Option<(Option<String>, Option<String>)> {
+        Replacing::parse(engine, full).map(|found| (found.version, found.deleted))
+    }
+
+    fn some(name: &str) -> Option<String> {
+        Some(name.to_owned())
+    }
+
+    #[test]
+    fn the_columns_that_an_engine_replaces_by_are_found() {
+        let plain = "ReplacingMergeTree";
+        for (engine, arguments, expected) in [
+            (plain, "", (None, None)),
+            (plain, "()", (None, None)),
+            (plain, "(_version)", (some("_version"), None)),
+            (plain, "(_version, _is_deleted)", (some("_version"), some("_is_deleted"))),
+            (plain, "(`od)d, \\`one`, `a``b`)", (some("od)d, `one"), some("a`b"))),
+            ("ReplicatedReplacingMergeTree", "('/a, (b)/{uuid}', '{replica}')", (None, None)),
+            ("ReplicatedReplacingMergeTree", "('/a\\'(', 'r', v, d)", (some("v"), some("d"))),
+            ("SharedReplacingMergeTree", "('/a', 'r', v)", (some("v"), None)),
+        ] {
+            let full = format!("{engine}{arguments} PARTITION BY (a, b) ORDER BY (x) SETTINGS a = 1");
+            assert_eq!(replacing(engine, &full), Some(expected), "{full}");
+        }
+        assert_eq!(replacing("MergeTree", "MergeTree ORDER BY x"), None);
+        assert_eq!(replacing("ReplacingMergeTree", "ReplacingMergeTree(v"), Some((None, None)), "cut off");
+    }
+
+    #[test]
+    fn a_sorting_key_is_read_column_by_column() {
+        assert_eq!(sorting_key("a, `b c`, lower(d, e), `f``g`"), ["a", "b c", "lower(d, e)", "f`g"]);
+        assert_eq!(sorting_key("(a)"), ["a"]);
+        assert_eq!(sorting_key("(a), (b)"), ["(a)", "(b)"]);
+        assert_eq!(sorting_key(""), [""; 0]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_names_are_read_back(names in proptest::collection::vec("[a-z`\\\\,()'\" é]{1,8}", 1..4)) {
+            let quoted: Vec<String> = names.iter().map(|name| identifier(name)).collect();
+            prop_assert_eq!(sorting_key(&quoted.join(", ")), names);
+        }
+
+        #[test]
+        fn no_text_panics(text in "[a-z`'\"\\\\(),\\[\\] é]{0,30}") {
+            sorting_key(&text);
+            Replacing::parse("ReplacingMergeTree", &format!("ReplacingMergeTree{text}"));
+        }
+    }
+
+    #[test]
+    fn versions_ascend_with_offsets_and_end_where_their_bits_do() {
+        assert_eq!(version(0), Ok(Value::Int(0)));
+        assert_eq!(version((1 << 48) - 1), Ok(Value::Int((1 << 48) - 1)));
+        assert!(version(1 << 48).is_err());
+        assert!(version(-1).is_err());
+    }
+
+    #[test]
+    fn each_type_takes_its_blank() {
+        for name in [
+            "Int8",
+            "UInt64",
+            "Int256",
+            "Float32",
+            "Float64",
+            "Bool",
+            "String",
+            "FixedString(3)",
+            "Decimal(9, 2)",
+            "Decimal(76, 10)",
+            "Date",
+            "Date32",
+            "DateTime",
+            "DateTime64(6, 'UTC')",
+            "Time",
+            "Time64(6)",
+            "UUID",
+            "IPv4",
+            "IPv6",
+            "Enum8('b' = 2, 'a' = 1)",
+            "Array(Int32)",
+            "Array(Array(Nullable(UUID)))",
+            "Map(String, Date)",
+            "JSON",
+            "Nullable(Int32)",
+            "LowCardinality(Nullable(String))",
+            "LowCardinality(String)",
+            "Nullable(Enum8('x' = 1))",
+        ] {
+            let ty = ColumnType::parse(name).unwrap();
+            let profile = Profile::default();
+            let mut block = Block::new(Encoding { profile: &profile, decode }, 1, 1);
+            block.column("x", &ty, std::iter::once(Ok(blank(&ty))));
+            assert_eq!(block.finish().1, [], "{name}");
+        }
+    }
+}

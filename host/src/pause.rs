@@ -1,0 +1,39 @@
+//! Waiting that ends early.
+
+use std::time::{Duration, Instant};
+
+/// How often it is looked whether the wait is to end.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Waits so long; false, at once, where `end` says so.
+pub(crate) fn pause(wait: Duration, end: impl Fn() -> bool) -> bool {
+    let until = Instant::now() + wait;
+    loop {
+        if end() {
+            return false;
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return true;
+        }
+        std::thread::sleep(LOOK.min(left));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn a_wait_lasts_as_long_as_it_says_unless_it_is_ended() {
+        let begin = Instant::now();
+        assert!(pause(Duration::from_millis(30), || false));
+        assert!(begin.elapsed() >= Duration::from_millis(30));
+        let looks = Cell::new(0);
+        let third = || looks.replace(looks.get() + 1) == 2;
+        assert!(!pause(Duration::from_secs(600), third));
+        assert_eq!(looks.get(), 3);
+    }
+}

@@ -1,0 +1,200 @@
+//! Schema changes of a source while the pipeline runs: the statements that make new rows fit, before the
+//! first insert that needs them.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, anyhow};
+
+use super::targets::{Targets, patiently};
+use super::{Stop, locked};
+use crate::clickhouse::client::Client;
+use crate::clickhouse::ddl;
+use crate::clickhouse::evolve::{self, Difference, Step};
+use crate::clickhouse::names::literal;
+use crate::clickhouse::response::{Class, Failure};
+use crate::clickhouse::table::Table;
+use crate::config::SchemaChanges;
+use crate::error::Classify;
+use crate::transform::run::ShapeRows;
+
+/// How often a table may have been changed by others between two looks at it, until that is an error.
+const MAX_ROUNDS: u32 = 5;
+/// The server does not know `IF NOT EXISTS` here.
+const SYNTAX_ERROR: u32 = 62;
+/// The column is there by now: another host was faster.
+const EXISTS: [u32; 2] = [15, 44];
+
+impl Targets {
+    /// Makes the table of `rows` fit them, as far as the configuration lets it. None: given up.
+    ///
+    /// # Errors
+    /// Columns that are missing or too narrow, where the configuration says stop; statements that the server
+    /// refuses.
+    pub(super) fn evolve(&self, rows: &ShapeRows, stop: &Stop) -> Result<Option<()>> {
+        let name = self.name_of(rows);
+        let Some(client) = &self.client else { return Ok(Some(())) };
+        let Some(mut table) = self.unbound(&name, rows) else { return Ok(Some(())) };
+        for round in 0..MAX_ROUNDS {
+            let output = &rows.plan.outputs[rows.output];
+            if output.is_keyed() && table.check_key(&output.key).is_err() {
+                return Ok(Some(())); // which the binding says, and the table stays as it is
+            }
+            let steps = self.difference(&table, rows).steps;
+            if steps.is_empty() || self.schema_changes == SchemaChanges::Ignore {
+                return Ok(Some(()));
+            }
+            let sql = steps.iter().map(|step| statement(&table, step, true)).collect::<Result<Vec<_>>>()?;
+            if self.schema_changes == SchemaChanges::Stop || !evolve::holds_rows(&table) {
+                return Err(refusal(&table, &steps)).usage().help(sql.join("; "));
+            }
+            if self.dry_run {
+                steps.iter().for_each(|step| tracing::info!(table = name, "would {}", told(step)));
+                self.put(Arc::new(evolve::changed(&table, &steps)));
+                return Ok(Some(()));
+            }
+            // What is remembered may be older than what another host has done since.
+            if round > 0 {
+                for step in &steps {
+                    let refused = || format!("table {name}: the server refuses to {}", told(step));
+                    let done = take(client, &table, step, stop).with_context(refused);
+                    let done = done
+                        .help(format!("run it yourself ({}), or choose `schema_changes`", sql.join("; ")));
+                    if done?.is_none() {
+                        return Ok(None);
+                    }
+                    tracing::info!(table = name, "schema change: {}", told(step));
+                }
+                if table.is_keyed() && renew_view(client, &table, &steps, stop)?.is_none() {
+                    return Ok(None);
+                }
+            }
+            let described = patiently(stop, || Table::describe(client, &table.database, &name))?;
+            let Some(described) = described else { return Ok(None) };
+            let found = described.ok_or_else(|| anyhow!("table {name} is gone")).environment()?;
+            table = Arc::new(found);
+            self.put(table.clone());
+        }
+        Err(anyhow!("the columns of table {name} keep changing")).environment()
+    }
+
+    /// How `table` differs from what `rows` need.
+    pub(super) fn difference(&self, table: &Table, rows: &ShapeRows) -> Difference {
+        let output = &rows.plan.outputs[rows.output];
+        evolve::difference(table, output, &rows.shape, &self.profile, &self.policies)
+    }
+
+    /// The table, where these rows are not bound to it yet.
+    fn unbound(&self, name: &str, rows: &ShapeRows) -> Option<Arc<Table>> {
+        let mut known = locked(&self.known);
+        if known.bindings.contains_key(&(rows.shape.id, rows.output)) {
+            return None;
+        }
+        for column in &rows.plan.outputs[rows.output].columns {
+            let last = known.brought.entry((name.to_owned(), column.name.clone())).or_default();
+            *last = rows.shape.id.max(*last);
+        }
+        known.tables.get(name).cloned()
+    }
+
+    /// Remembers a table in place of what was known of it.
+    fn put(&self, table: Arc<Table>) {
+        let mut known = locked(&self.known);
+        known.bindings.clear();
+        known.tables.insert(table.name.clone(), table);
+    }
+}
+
+fn statement(table: &Table, step: &Step, if_not_exists: bool) -> Result<String> {
+    let sql = match step.widens {
+        true => ddl::modify_column(&table.database, &table.name, &step.name, &step.ty),
+        false => ddl::add_column(&table.database, &table.name, &step.name, &step.ty, if_not_exists),
+    };
+    sql.map_err(|reason| anyhow!(reason)).usage()
+}
+
+/// Says a step as something to do.
+fn told(step: &Step) -> String {
+    match step.widens {
+        true => format!("widen column {:?} to {}", step.name, step.ty),
+        false => format!("add column {:?} as {}", step.name, step.ty),
+    }
+}
+
+fn refusal(table: &Table, steps: &[Step]) -> anyhow::Error {
+    let lacking: Vec<String> =
+        steps.iter().filter(|step| !step.widens).map(|step| format!("{:?}", step.name)).collect();
+    let place = format!("table {}.{}", table.database, table.name);
+    match lacking.is_empty() {
+        false => anyhow!("{place} has no column {}, which new rows have", lacking.join(", ")),
+        true => anyhow!(
+            "{place}: a column is too narrow for new rows: {}",
+            steps.iter().map(told).collect::<Vec<_>>().join(", ")
+        ),
+    }
+}
+
+/// Takes one step; that another host takes the same one at the same time is fine. None: given up.
+fn take(client: &Client, table: &Table, step: &Step, stop: &Stop) -> Result<Option<()>> {
+    let done = |answer: Result<Vec<u8>, Failure>| match answer {
+        Err(failure) if failure.code.is_some_and(|code| EXISTS.contains(&code)) && !step.widens => Ok(false),
+        Err(failure) if failure.code == Some(SYNTAX_ERROR) && !step.widens => Ok(true),
+        answer => answer.map(|_| false),
+    };
+    let sql = statement(table, step, true)?;
+    let Some(is_old) = patiently(stop, || done(client.query(&sql)))? else { return Ok(None) };
+    if !is_old {
+        return Ok(Some(()));
+    }
+    let sql = statement(table, step, false)?;
+    let added = patiently(stop, || match client.query(&sql) {
+        Err(failure) if failure.code.is_some_and(|code| EXISTS.contains(&code)) => Ok(()),
+        answer => answer.map(drop),
+    })?;
+    Ok(added)
+}
+
+/// Makes the view of a keyed table anew, with the columns that it gets, if it is the host's. None: given up.
+fn renew_view(client: &Client, table: &Table, steps: &[Step], stop: &Stop) -> Result<Option<()>> {
+    let view = ddl::view_name(&table.name);
+    let sql = format!(
+        "SELECT as_select FROM system.tables WHERE database = {} AND name = {} AND engine = 'View' FORMAT TSVRaw",
+        literal(&table.database),
+        literal(&view)
+    );
+    let Some(text) = patiently(stop, || client.query(&sql))? else { return Ok(None) };
+    let text = String::from_utf8_lossy(&text);
+    let Some(mut columns) = evolve::columns_of_view(&text, &table.database, &table.name) else {
+        return Ok(Some(()));
+    };
+    for step in steps {
+        if !columns.contains(&step.name) {
+            columns.push(step.name.clone());
+        }
+    }
+    let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+    let statements =
+        ddl::replace_view(&table.database, &table.name, &columns).map_err(|e| anyhow!(e)).usage()?;
+    // Servers and databases that cannot replace a view can drop it.
+    let [replace, drop_it, create] = statements;
+    let refused = |failure: Failure| match failure.class {
+        Class::Retry | Class::Unknown => Err(failure),
+        _ => Ok(Some(failure)),
+    };
+    let run = |sql: &str| patiently(stop, || client.query(sql).map(|_| None).or_else(refused));
+    match run(&replace)? {
+        None => return Ok(None),
+        Some(None) => return Ok(Some(())),
+        Some(Some(_)) => {}
+    }
+    for sql in [drop_it, create] {
+        match run(&sql)? {
+            None => return Ok(None),
+            Some(None) => {}
+            Some(Some(failure)) => {
+                tracing::warn!(view, "the view was not renewed: {failure}");
+                break;
+            }
+        }
+    }
+    Ok(Some(()))
+}
