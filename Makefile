@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/rowgate/target
 STACK := tests/stack/stack
 
-.PHONY: help demo clean-demo test properties lint fmt bench fuzz guests stack-up stack-down check
+.PHONY: help demo clean-demo test properties lint fmt bench fuzz zoo guests stack-up stack-down check
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -49,6 +49,15 @@ bench: ## the hot path against the same work written natively
 
 fuzz: ## every parser against bytes that grow out of recorded ones, FUZZ_SECONDS (60) each
 	@fuzz/run.py
+
+zoo: export STACK_DIR ?= $(or $(TMPDIR),/tmp)/rowgate-zoo-$(shell id -u)
+zoo: export PORT_BASE ?= 19300
+zoo: ## whether ClickHouse ends up with PostgreSQL's rows, for every type: CHANGES=100000 SEED=1 ZOO_MATRIX=pairwise
+	@$(STACK) install
+	@$(STACK) fetch registry
+	@$(MAKE) guests
+	@cargo build --quiet --package host
+	@tests/zoo/run.py --changes $(or $(CHANGES),100000) --seed $(or $(SEED),1) --matrix $(or $(ZOO_MATRIX),pairwise) $(ZOO_ARGS)
 
 # The rule is in guests.mk, beside the transforms.
 guests: ## builds the transforms into guest-transforms/dist/*.wasm

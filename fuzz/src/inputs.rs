@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::mpsc::sync_channel;
 
+use host::batch::HeaderNames;
 use host::config::{self, BatchLimits, Bounds, Request, Surroundings};
 use host::signal::Shutdown;
 use host::source::lines as source;
@@ -30,7 +31,7 @@ pub(crate) fn lines(bytes: &[u8]) {
     let path = file(bytes);
     let read = source::run(
         Some(&path),
-        &limits,
+        (&limits, &HeaderNames::default()),
         sender,
         &Bounds::default(),
         &Shutdown::new(),

@@ -42,7 +42,7 @@ fn batch(bytes: &[u8]) -> Batch {
             (value, _) => (None, value),
         };
         let value = value.filter(|value| !value.is_empty());
-        open.push(&Incoming { offset, timestamp_ms: None, key, value }, now);
+        open.push(&Incoming { offset, timestamp_ms: None, key, value, headers: &[] }, now);
     }
     open.close()
 }

@@ -9,10 +9,11 @@ use rowgate_transform::time::{self, TimestampText};
 /// Years that the other library knows.
 const YEARS: std::ops::RangeInclusive<i64> = -9_998..=9_998;
 
-/// Whether it has the form that every reader of ISO 8601 takes, if there is such a time.
+/// Whether it has the form that every reader of ISO 8601 takes, if there is such a time. The other library's last
+/// day is not the last of its year.
 fn is_usual(text: &str) -> bool {
     let digits = text.bytes().map(|byte| if byte.is_ascii_digit() { b'0' } else { byte });
-    digits.eq(*b"0000-00-00T00:00:00Z")
+    digits.eq(*b"0000-00-00T00:00:00Z") && !text.starts_with("9999-12")
 }
 
 /// A date or a timestamp as the decoder reads them.

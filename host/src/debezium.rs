@@ -155,11 +155,11 @@ pub struct Decoder {
     value: Scanner,
     key: Scanner,
     key_names: Vec<Span>,
+    /// None: there is no registry, and what needs one is refused.
+    registry: Option<Registry>,
     /// For what a value has inside of it that is scanned by itself.
     inner: Scanner,
     block: Block,
-    /// None: there is no registry, and what needs one is refused.
-    registry: Option<Registry>,
 }
 
 enum Outcome {
@@ -202,9 +202,15 @@ impl Decoder {
         Self::default()
     }
 
-    /// A decoder that has met nothing yet; with a registry it reads records whose schemas are there, too.
-    pub fn with(options: Options, registry: Option<Registry>) -> Self {
-        Decoder { options, registry, ..Self::default() }
+    /// A decoder that has met nothing yet.
+    pub fn with(options: Options) -> Self {
+        Decoder { options, ..Self::default() }
+    }
+
+    /// The same, for records whose schemas are in a registry too.
+    #[must_use]
+    pub fn with_registry(self, registry: Registry) -> Self {
+        Decoder { registry: Some(registry), ..self }
     }
 
     /// Asks the registry, if there is one, for the schemas that a batch needs; comes before [`Self::decode`].
@@ -249,13 +255,28 @@ impl Decoder {
         self.shapes.get(id).expect("shape ids come from this decoder")
     }
 
-    /// What stands for a key or value whose schema is in a registry: JSON, and how it was written. None: it
-    /// stands for itself.
-    fn open(&self, side: Side, span: Span, batch: &mut Batch) -> Result<Option<(Span, Arc<Codec>)>, String> {
-        match &self.registry {
-            Some(registry) => registry.open(side, span, batch),
-            None => Ok(None),
-        }
+    /// Where a half of a record is as JSON, and by which of the registry's schemas if it is by one.
+    fn plain(
+        &self,
+        side: Side,
+        batch: &mut Batch,
+        record: u32,
+        span: Span,
+    ) -> Result<(Span, Option<Arc<Codec>>), String> {
+        let opened = match &self.registry {
+            Some(registry) => registry.open(side, batch, record, span)?,
+            None => None,
+        };
+        Ok(opened.map_or((span, None), |(span, codec)| (span, Some(codec))))
+    }
+
+    /// The same for a key; whether it is by one of the registry's schemas.
+    fn plain_key(&self, batch: &mut Batch, record: u32) -> Result<(Option<Span>, bool), String> {
+        let Some(key) = batch.records.get(record as usize).and_then(|record| record.key) else {
+            return Ok((None, false));
+        };
+        let (span, codec) = self.plain(Side::Key, batch, record, key)?;
+        Ok((Some(span), codec.is_some()))
     }
 
     fn record(
@@ -268,51 +289,45 @@ impl Decoder {
         let Some(record) = batch.records.get(index as usize).copied() else {
             return Err("the batch has no such record".into());
         };
-        let framed_key = match record.key {
-            Some(key) => self.open(Side::Key, key, batch)?,
-            None => None,
-        };
-        let key = match &framed_key {
-            Some((span, _)) => KeyText { span: Some(*span), registered: true },
-            None => KeyText { span: record.key, registered: false },
-        };
         let Some(value) = record.value.filter(|value| !value.is_empty()) else {
-            return self.tombstone(topic, batch, (index, key), cells);
+            return self.tombstone(topic, batch, index, cells);
         };
-        let framed = self.open(Side::Value, value, batch)?;
-        let value = framed.as_ref().map_or(value, |(span, _)| *span);
+        let (value, codec) = self.plain(Side::Value, batch, index, value)?;
+        let key = self.plain_key(batch, index)?;
         let arena = batch.arena.as_slice();
         let refuse = |found| classify::not_an_object(value.of(arena), found);
-        let scanned = match &framed {
+        let scanned = match &codec {
             Some(_) => self.value.scan::<topic::KnownSchema>(arena, value, &[]),
             None => self.value.scan(arena, value, &topic.schemas),
         };
         let scanned = scanned.map_err(|fault| refuse(Err(fault.to_string())))?;
         match scanned.root {
             Json::Object => {}
-            Json::Null => return self.tombstone(topic, batch, (index, key), cells),
+            Json::Null => return self.tombstone(topic, batch, index, cells),
             other => return Err(refuse(Ok(other))),
         }
         let view = View { scanner: &self.value, arena, options: &self.options };
-        let opened = match &framed {
+        let opened = match &codec {
             Some(_) => Opened::plain(view),
             None => Opened::find(view, &mut topic.wrapped),
         };
-        if let Some((_, codec)) = &framed {
+        if let Some(codec) = &codec {
             topic.use_registered(&codec.label, &codec.schema);
         } else if let Some(schema) = opened.schema {
             topic.use_schema(view.text(schema), scanned.known);
         }
-        let typed = framed.is_some() || opened.schema.is_some();
+        let typed = codec.is_some() || opened.schema.is_some();
         if opened.payload.is_some_and(|(_, payload)| payload.json == Json::Null) {
-            return self.tombstone(topic, batch, (index, key), cells);
+            return self.tombstone(topic, batch, index, cells);
         }
-        let options = (arena, &self.options);
-        let key = read_key(&mut self.key, topic, options, key, &mut self.key_names);
+        let key = read_key(&mut self.key, topic, (arena, &self.options), key, &mut self.key_names);
         if !opened.parts.is_envelope() {
             let row = opened.payload.map_or(scan::ROOT, |(payload, _)| payload);
             return match other(topic, batch, view, (&opened, typed), &self.key_names)? {
                 Class::NotChange(class) => Ok(Outcome::NotChange(class)),
+                Class::CloudEvent if codec.is_some() => {
+                    Err("cloudevents are supported in json only: use the json converter".into())
+                }
                 Class::CloudEvent => self.cloud_event(topic, batch, (index, key), row, cells),
                 Class::Flattened => self.flattened(topic, batch, (index, key, typed), row, cells),
             };
@@ -335,14 +350,6 @@ impl Decoder {
         let rows = Rows { view, source, before, after, key: &self.key_names, flattened: false };
         Ok(head.change(topic.shape(&batch.topic, &rows, typed, &mut self.shapes, cells)?))
     }
-}
-
-/// A record's key, as JSON where it is any.
-#[derive(Debug, Clone, Copy)]
-struct KeyText {
-    span: Option<Span>,
-    /// Its schema was in a registry.
-    registered: bool,
 }
 
 /// What a value holds, outside of the converter's wrapper if it has one.
@@ -387,19 +394,20 @@ fn has_type(view: View<'_>, object: u32) -> bool {
 
 /// Writes the names of the key's members to `names`, and says whose members they are; none where the key is
 /// no JSON object, as it need not be: keys may be null, plain text, or in another converter's format. A key
-/// whose schema was in a registry has no wrapper.
+/// whose schema was in a registry, as the second part of `key` says, has no wrapper.
 fn read_key(
     scanner: &mut Scanner,
     topic: &mut Topic,
     (arena, options): (&[u8], &Options),
-    key: KeyText,
+    (key, registered): (Option<Span>, bool),
     names: &mut Vec<Span>,
 ) -> Option<u32> {
     names.clear();
-    let scanned = scanner.scan(arena, key.span?, &topic.key_schemas).ok()?;
+    let scanned = scanner.scan(arena, key?, &topic.key_schemas).ok()?;
     let view = View { scanner, arena, options };
     let mut row = scan::ROOT;
-    match envelope::wrapper(view).filter(|_| !key.registered) {
+    match envelope::wrapper(view) {
+        _ if registered => {}
         Some(((index, schema), (payload, _))) => {
             let looks_so = scanned.known.is_some() || schema.json == Json::Null || has_type(view, index);
             // A key may have columns of these two names.
@@ -410,7 +418,7 @@ fn read_key(
                 }
             }
         }
-        None if scanned.root == Json::Object && !key.registered => _ = topic.key_wrapped.get_or_insert(false),
+        None if scanned.root == Json::Object => _ = topic.key_wrapped.get_or_insert(false),
         None => {}
     }
     names.extend(scanner.members_of(row).map(|(_, member)| member.key));

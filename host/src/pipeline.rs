@@ -165,14 +165,11 @@ impl<'a> Stages<'a> {
         };
         let print = settings.print.then_some(out);
         let deliverer = Deliverer::new(reach, rows, Letters::open(settings)?, print);
-        let registry = match &settings.registry {
-            Some(registry) => {
-                let client = registry::client::Client::new(registry, Handle::current())?;
-                Some(Registry::new(Box::new(client), registry.framing))
-            }
-            None => None,
-        };
-        let decoder = Decoder::with(settings.records.clone(), registry);
+        let mut decoder = Decoder::with(settings.records.clone());
+        if let Some(registry) = &settings.registry {
+            let client = registry::client::Client::new(registry, Handle::current())?;
+            decoder = decoder.with_registry(Registry::new(Box::new(client), registry.framing));
+        }
         let preparer = Preparer::new(transform, decoder, targets, settings.truncate);
         Ok(Stages { input, preparer, deliverer })
     }
@@ -234,6 +231,9 @@ fn read(input: Input, settings: &Settings, batches: SyncSender<SourceBatch>, sto
 fn header_names(settings: &Settings) -> HeaderNames {
     let mut names = HeaderNames::default();
     names.add(settings.records.headers().iter().map(String::as_str));
+    if let Some(registry) = &settings.registry {
+        names.add(registry.framing.headers());
+    }
     names
 }
 

@@ -107,7 +107,7 @@ fn a_plan_that_cannot_be_carried_out_is_refused() {
         ("plan_duplicate_columns", "column \"op\" stands twice"),
         ("plan_empty_name", "a column name is empty"),
         ("plan_no_columns", "an output has no columns"),
-        ("plan_key", "the plan has a key"),
+        ("plan_key", "the key has \"id_that_is_not_there\", which is none of the output's columns"),
     ] {
         fails_on_all(mode, reason);
     }

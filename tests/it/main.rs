@@ -30,3 +30,4 @@ mod swap;
 mod tables;
 mod transforms;
 mod types;
+mod zoo;

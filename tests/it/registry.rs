@@ -27,6 +27,14 @@ fn host(stack: &Stack, name: &str, database: &Database) -> Host {
         .transform("all_changes")
 }
 
+/// A host for records in Avro that name their schemas in Apicurio's own ways.
+fn host_of_apicurio(stack: &Stack, database: &Database) -> Host {
+    let url = stack.registry_url().replace("/ccompat/v7", "/registry/v2");
+    host(stack, "registry_apicurio", database)
+        .env("ROWGATE_REGISTRY_URL", &url)
+        .env("ROWGATE_REGISTRY_FRAMING", "apicurio")
+}
+
 /// A host for the records in Avro.
 fn host_of_avro(stack: &Stack, database: &Database) -> Host {
     host(stack, "registry_avro", database).env("ROWGATE_REGISTRY_URL", stack.registry_url())
@@ -79,31 +87,46 @@ fn events_in_avro_give_the_rows_of_events_in_json_and_wait_for_a_registry_that_w
         &["value.converter.schemas.enable=true", "key.converter.schemas.enable=true", nulls],
     );
     connector(stack, "registry_avro", &["avro"]);
+    // Keys with an id of eight bytes, values with one in a header.
+    let own = |of: &str, setting: &str| format!("{of}.converter.apicurio.registry.{setting}");
+    let own = [
+        own("key", "as-confluent=false"),
+        own("key", "use-id=globalId"),
+        own("value", "as-confluent=false"),
+        own("value", "use-id=globalId"),
+        own("value", "headers.enabled=true"),
+    ];
+    let own: Vec<&str> = own.iter().map(String::as_str).collect();
+    connector(stack, "registry_apicurio", &[&["avro"], &own[..]].concat());
     stack.sql_file(SOURCE, &fixtures.join("change_types.sql"));
     source(stack, "insert into marks values (1)");
 
-    let (json, avro) = (Database::new("registry_json"), Database::new("registry_avro"));
+    let [json, avro, apicurio] = ["registry_json", "registry_avro", "registry_apicurio"].map(Database::new);
     settled(|| host(stack, "registry_json", &json), &json, 1);
     settled(|| host_of_avro(stack, &avro), &avro, 1);
     let expected = contents(&json);
     assert!(expected.len() > 100, "{expected:?}");
     assert_same("the tables", &contents(&avro), &expected);
 
-    // A table gets a column; the host sees that when the registry is gone.
+    settled(|| host_of_apicurio(stack, &apicurio), &apicurio, 1);
+    assert_same("the tables by apicurio's ids", &contents(&apicurio), &expected);
+    stack.run(&["connector", "registry_apicurio", "remove"]);
+
+    // A table loses a column; the host sees that when the registry is gone.
     let running = host_of_avro(stack, &avro).start();
-    running.wait_for_line("partitions");
+    running.wait_for_line("registry_avro.public.all_types\" partition=0");
     running.signal("STOP");
     let known = versions(stack);
-    source(stack, "alter table all_types add column later int; update all_types set later = 7 where id = 1");
+    source(stack, "alter table all_types drop column c_xml; update all_types set c_int = 7 where id = 1");
     wait_until("the new schema", || versions(stack) > known);
-    source(stack, "update all_types set later = 8 where id = 1; insert into marks values (2)");
+    source(stack, "update all_types set c_int = 8 where id = 1; insert into marks values (2)");
     wait_until("the last mark in Kafka", || marks_in_kafka(stack) == 2);
     stack.run(&["kill", "registry"]);
     running.signal("CONT");
     running.wait_for_line("waiting for the schema registry");
     stack.run(&["start", "registry"]);
     wait_until("what came while it was gone", || {
-        avro.count("marks") == 2 && avro.query("SELECT count() FROM all_types WHERE later = 8") == "1"
+        avro.count("marks") == 2 && avro.query("SELECT count() FROM all_types WHERE c_int = 8") == "1"
     });
     running.drain();
 

@@ -203,6 +203,12 @@ fn truncations_and_messages_are_none_of_its_business() {
 }
 
 #[test]
+fn a_shape_without_columns_is_left_out() {
+    let truncation = TableBuilder::new("orders").build();
+    assert!(run::<Audit>(&[("key", "id")], &truncation, &[]).unwrap().plan.outputs.is_empty());
+}
+
+#[test]
 fn a_parameter_that_is_not_understood_is_refused() {
     let reason = |name, value| run::<Audit>(&[(name, value)], &orders(), &[]).unwrap_err();
     assert!(reason("rename", "a:b").starts_with("unknown parameter `rename`: there are `tables`"));

@@ -113,6 +113,12 @@ fn a_table_without_a_key_is_refused_with_the_ways_out() {
 }
 
 #[test]
+fn a_shape_without_columns_is_left_out() {
+    let truncation = TableBuilder::new("orders").build();
+    assert!(mirror(&[("key", "id")], &truncation).unwrap().plan.outputs.is_empty());
+}
+
+#[test]
 fn a_column_of_the_key_cannot_be_left_out() {
     for parameter in ["include", "exclude"] {
         let value = if parameter == "include" { "note" } else { "i*" };

@@ -11,8 +11,9 @@ pub trait Transform: Sized + 'static {
     /// Names the parameter at fault; the pipeline does not start.
     fn configure(params: &Params) -> Result<Self, String>;
 
-    /// Says what is done with a table. Called once an instance for each table; the same table and
-    /// parameters must always give the same rule.
+    /// Says what is done with a table. Called once an instance for each shape of each table; the same table and
+    /// parameters must always give the same rule. Truncations and messages have a shape of their own, without
+    /// fields: a rule that needs a column should leave that out, not fail.
     ///
     /// # Errors
     /// The table cannot be processed.

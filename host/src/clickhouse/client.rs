@@ -136,7 +136,10 @@ impl Client {
         // Without tokens a replicated table knows blocks by their content, and would drop rows that are equal.
         let insert = Insert { token: insert.token.filter(|_| self.profile.tokens), ..*insert };
         let sql = insert.sql();
-        let parameters = insert.parameters();
+        let mut parameters = insert.parameters();
+        // Since 26.2, on by default: without it, `insert_deduplicate` = 0 does nothing there.
+        let word = if insert.token.is_some() { "enable" } else { "disable" };
+        parameters.push(("deduplicate_insert", word.to_owned()));
         let mut parameters: Vec<(&str, &str)> = parameters
             .iter()
             .filter(|(name, _)| self.profile.takes_setting(name))

@@ -219,19 +219,23 @@ pub fn create_table(
     }
     let version = if key.is_empty() { &[][..] } else { &VERSION[..] };
     lines.extend(LINEAGE.iter().chain(version).map(|column| line(column, profile)));
-    let (engine, order) = if key.is_empty() {
-        ("MergeTree", "`_topic`, `_partition`, `_offset`, `_seq`".to_owned())
+    let (engine, order, window) = if key.is_empty() {
+        ("MergeTree", "`_topic`, `_partition`, `_offset`, `_seq`".to_owned(), true)
     } else {
-        // So that the rows of a range can be found without reading the whole table.
-        lines.push("INDEX `_position` (`_partition`, `_offset`) TYPE minmax GRANULARITY 1".to_owned());
+        // So that the rows of a range can be found without reading the whole table. Servers of 2018 have none.
+        if profile.modern_syntax {
+            lines.push("INDEX `_position` (`_partition`, `_offset`) TYPE minmax GRANULARITY 1".to_owned());
+        }
         let names: Vec<String> = key.iter().map(|name| identifier(name)).collect();
         let engine = match profile.replacing_deletes {
             true => "ReplacingMergeTree(`_version`, `_is_deleted`)",
             false => "ReplacingMergeTree(`_version`)",
         };
-        (engine, names.join(", "))
+        // No window: a killed server can remember a block whose rows it lost, and a row that comes twice does
+        // no harm here.
+        (engine, names.join(", "), false)
     };
-    Ok(statement(database, table, &lines, engine, &order, profile))
+    Ok(statement(database, table, &lines, engine, &order, window && profile.windows))
 }
 
 /// The name of the view of a keyed table's rows that are there now.
@@ -325,7 +329,7 @@ pub fn create_dead_letters(database: &str, table: &str, profile: &Profile) -> Re
     let mut lines: Vec<String> = DEAD_LETTER_COLUMNS.iter().map(|column| line(column, profile)).collect();
     lines.push(inserted_at(profile).to_owned());
     let order = "`pipeline`, `topic`, `partition`, `offset`";
-    Ok(statement(database, table, &lines, "MergeTree", order, profile))
+    Ok(statement(database, table, &lines, "MergeTree", order, profile.windows))
 }
 
 /// A column of the host's own, in a type that the server has.
@@ -344,9 +348,9 @@ fn statement(
     lines: &[String],
     engine: &str,
     order: &str,
-    profile: &Profile,
+    window: bool,
 ) -> String {
-    let settings = match profile.windows {
+    let settings = match window {
         true => format!("\nSETTINGS non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}"),
         false => String::new(),
     };
@@ -588,7 +592,7 @@ mod tests {
         let columns = [NewColumn { name: "id", ty: &id }, NewColumn { name: "v", ty: &text }];
         let sql = create_table("db", "t", &columns, &["id"], &Profile::default()).expect("a good key");
         assert!(
-            sql.contains("ENGINE = ReplacingMergeTree(`_version`, `_is_deleted`)\nORDER BY (`id`)"),
+            sql.ends_with("ENGINE = ReplacingMergeTree(`_version`, `_is_deleted`)\nORDER BY (`id`)"),
             "{sql}"
         );
         let old = create_table(

@@ -77,7 +77,7 @@ pub struct Profile {
 }
 
 /// The settings that inserts carry. Parameters of HTTP are not among them: all servers have those.
-const INSERT_SETTINGS: [&str; 9] = [
+const INSERT_SETTINGS: [&str; 10] = [
     "async_insert",
     "max_execution_time",
     "min_insert_block_size_rows",
@@ -87,6 +87,7 @@ const INSERT_SETTINGS: [&str; 9] = [
     "deduplicate_blocks_in_dependent_materialized_views",
     "insert_deduplication_token",
     "input_format_native_allow_types_conversion",
+    "deduplicate_insert",
 ];
 
 /// Settings that keep a type away while they are off, under all the names that they have had.
@@ -339,6 +340,7 @@ impl Profile {
                 "deduplicate_blocks_in_dependent_materialized_views",
                 "insert_deduplication_token",
                 "input_format_native_allow_types_conversion",
+                "deduplicate_insert",
             ],
             ..Profile::default()
         }

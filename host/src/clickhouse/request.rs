@@ -92,6 +92,7 @@ impl Insert<'_> {
     /// insert because the server's defaults differ by version and profile. They still have to be
     /// percent-encoded.
     pub fn parameters(&self) -> Vec<(&'static str, String)> {
+        let deduplicates = if self.token.is_some() { "1" } else { "0" };
         let mut parameters = vec![
             ("query_id", self.query_id.to_owned()),
             // The answer comes when all is done, with a status that says how.
@@ -102,8 +103,8 @@ impl Insert<'_> {
             ("min_insert_block_size_rows", "0".to_owned()),
             ("min_insert_block_size_bytes", "0".to_owned()),
             ("max_insert_block_size", MAX_BLOCK_ROWS.to_string()),
-            ("insert_deduplicate", if self.token.is_some() { "1" } else { "0" }.to_owned()),
-            ("deduplicate_blocks_in_dependent_materialized_views", "1".to_owned()),
+            ("insert_deduplicate", deduplicates.to_owned()),
+            ("deduplicate_blocks_in_dependent_materialized_views", deduplicates.to_owned()),
         ];
         if let Some(token) = self.token {
             parameters.push(("insert_deduplication_token", token.to_owned()));

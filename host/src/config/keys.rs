@@ -175,7 +175,7 @@ pub const KEYS: &[Key] = &[
     Key::new(
         "registry.url",
         "URL",
-        "Schema registry of records in Avro: the root of Confluent's API; in Apicurio's registry `.../apis/ccompat/v7`",
+        "Schema registry of records in Avro, JSON Schema, Protobuf: the root of Confluent's API; in Apicurio's registry `.../apis/ccompat/v7`",
     )
     .under(REGISTRY),
     Key::new(

@@ -414,6 +414,45 @@ fn origins_are_shown_beside_the_values() {
 }
 
 #[test]
+fn a_schema_registry_has_an_address_and_credentials_of_one_kind() {
+    assert_eq!(Given::default().settings().registry, None);
+    let text = "registry:\n  url: https://registry:8081/apis/ccompat/v7\n  user: me\n  password: hunter2\n";
+    let loaded = file(text).load().unwrap();
+    let registry = loaded.settings.registry.clone().unwrap();
+    assert_eq!((registry.url.path(), registry.framing), ("/apis/ccompat/v7", Framing::Confluent));
+    assert_eq!(registry.credentials, Credentials::Basic("me".to_owned(), Secret::new("hunter2")));
+    assert_eq!(registry.credentials.header().unwrap(), "Basic bWU6aHVudGVyMg==");
+    assert!(!format!("{:?}", loaded.settings).contains("hunter2"));
+    assert!(!show::yaml(&loaded.resolved).contains("hunter2"));
+
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "hunter2\n").unwrap();
+    let text = format!("registry: {{url: 'http://r', framing: apicurio, token_file: {}}}", token.display());
+    let registry = file(&text).settings().registry.unwrap();
+    assert_eq!(
+        (registry.credentials, registry.framing),
+        (Credentials::Bearer(Secret::new("hunter2")), Framing::Apicurio)
+    );
+
+    for (text, why) in [
+        ("registry: {user: me}", "registry.user: there is no registry: set `registry.url` too"),
+        ("registry: {url: 'ftp://r'}", "is not a scheme of a schema registry"),
+        ("registry: {url: 'http://me:hunter2@r'}", "use `registry.user` and `registry.password_file`"),
+        ("registry: {url: 'http://r', framing: confluence}", "the nearest is `confluent`"),
+        ("registry: {url: 'http://r', password: hunter2}", "set `registry.user` too"),
+        ("registry: {url: 'http://r', user: me, token: hunter2}", "exclude each other"),
+        ("registry: {url: 'http://r', user: 'a:b'}", "a user with a `:`"),
+        ("registry: {url: 'http://r', token: a, token_file: b}", "exclude each other"),
+    ] {
+        let mistakes = file(text).mistakes().join("\n");
+        assert!(mistakes.contains(why) && !mistakes.contains("hunter2"), "{text}: {mistakes}");
+    }
+    let text = format!("registry: {{url: 'http://r', ca_file: {}}}", token.display());
+    assert!(file(&text).mistakes()[0].contains("it has no certificate in PEM"));
+}
+
+#[test]
 fn the_documentation_lists_every_setting_as_it_is() {
     let text = include_str!("../../../docs/configuration.md");
     let tables = show::documentation();

@@ -255,7 +255,6 @@ impl Check {
                 "password_file",
                 "table",
                 "compression",
-                "truncate",
                 "schema_changes",
             ]);
             return self.value("output", values::path).map(|path| Sink::Lines { path });

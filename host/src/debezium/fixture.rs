@@ -66,7 +66,7 @@ impl Run {
 
     /// A decoder of such records that has decoded nothing yet.
     pub fn with(options: Options) -> Run {
-        Run { decoder: Decoder::with(options, None), batches: Vec::new() }
+        Run { decoder: Decoder::with(options), batches: Vec::new() }
     }
 
     /// Decodes keys and values of one topic, in one batch.

@@ -25,13 +25,14 @@ impl Decoder {
         &mut self,
         topic: &mut Topic,
         batch: &mut Batch,
-        (record, key): (u32, KeyText),
+        record: u32,
         cells: &mut Vec<Span>,
     ) -> Result<Outcome, String> {
         let nothing = Ok(Outcome::NotChange(NotChange::Tombstone));
         if self.options.tombstones == Tombstones::Ignore {
             return nothing;
         }
+        let key = self.plain_key(batch, record)?;
         let options = (batch.arena.as_slice(), &self.options);
         let key = read_key(&mut self.key, topic, options, key, &mut self.key_names);
         let Some(row) = key.filter(|_| !self.key_names.is_empty()) else { return nothing };

@@ -5,6 +5,9 @@
 //! come with it. From there on nobody knows the difference. The record's own bytes stay: a dead letter
 //! carries them.
 //!
+//! Neither Avro's nor Protobuf's bytes become values on the way: they are written as JSON while they are read, and
+//! the JSON of a record is limited, so that no schema or count can fill the memory.
+//!
 //! Looking schemas up is a step of its own, [`Registry::learn`], before decoding: it may wait for as long as
 //! the registry is away, and decoding itself never does. A pipeline decodes in one thread, so there are never
 //! two requests for one schema at once.
@@ -16,6 +19,7 @@ mod cache;
 mod frame;
 mod json;
 mod json_schema;
+mod protobuf;
 
 use std::fmt;
 use std::sync::Arc;
@@ -31,6 +35,7 @@ use avro::Avro;
 use cache::{Cache, Known};
 use client::{Format, Reference, Registered, Trouble};
 pub use frame::{Framing, SchemaId};
+use protobuf::Protobuf;
 
 /// How long the JSON of one record may be: what the scanner takes.
 const MAX_OUTPUT_BYTES: usize = MAX_RECORD_BYTES;
@@ -84,6 +89,16 @@ enum Body {
     Avro(Avro),
     /// It is JSON.
     Json,
+    Protobuf(Protobuf),
+}
+
+/// How a key or value names its schema.
+struct Frame {
+    id: SchemaId,
+    /// How many of its bytes that takes.
+    length: usize,
+    /// What follows the id in a header, where it stands in one.
+    indexes: Option<Vec<u8>>,
 }
 
 /// A schema registry, and what it has said.
@@ -108,10 +123,10 @@ impl Registry {
     pub fn learn(&mut self, batch: &Batch, give_up: &dyn Fn() -> bool) -> anyhow::Result<Option<()>> {
         self.cache.begin();
         let mut last = [None; 2];
-        for record in &batch.records {
+        for (index, record) in (0..).zip(&batch.records) {
             for (side, last) in [Side::Key, Side::Value].into_iter().zip(&mut last) {
                 let Some(span) = side.of(record) else { continue };
-                let Ok(Some((id, _))) = frame::prefix(self.framing, span.of(&batch.arena)) else { continue };
+                let Ok(Some(Frame { id, .. })) = self.find(side, batch, index, span) else { continue };
                 if *last == Some(id) || self.cache.use_again(id) {
                     *last = Some(id);
                     continue;
@@ -132,22 +147,34 @@ impl Registry {
     pub fn open(
         &self,
         side: Side,
-        span: Span,
         batch: &mut Batch,
+        record: u32,
+        span: Span,
     ) -> Result<Option<(Span, Arc<Codec>)>, String> {
-        let bytes = span.of(&batch.arena);
-        let found = frame::prefix(self.framing, bytes)
-            .map_err(|what| format!("not_debezium: of the {side}, {what}"))?;
-        let Some((id, length)) = found else { return Ok(None) };
+        let Some(frame) = self.find(side, batch, record, span)? else { return Ok(None) };
+        let (id, length) = (frame.id, frame.length);
         let subject =
             || format!("schema {id} of the {side} (subject `{}-{side}` by the usual rule)", batch.topic);
         let known = self.cache.get(id).ok_or_else(|| format!("{} was not looked for", subject()))?;
         let codec = known.codec.as_ref().map_err(|why| format!("{}: {why}", subject()))?;
         let body = Span { start: span.start + length as u32, end: span.end };
-        match codec.to_json(body, &mut batch.arena) {
+        match codec.to_json(body, frame.indexes.as_deref(), &mut batch.arena) {
             Ok(json) => Ok(Some((json, Arc::clone(codec)))),
             Err(what) => Err(format!("the {side} does not fit {}: {what}", subject())),
         }
+    }
+
+    /// How a key or value names its schema, if it does.
+    fn find(&self, side: Side, batch: &Batch, record: u32, span: Span) -> Result<Option<Frame>, String> {
+        let wrong = |what| format!("not_debezium: of the {side}, {what}");
+        if span.is_empty() {
+            return Ok(None);
+        }
+        if let Some((id, indexes)) = frame::header(self.framing, side, batch, record).map_err(wrong)? {
+            return Ok(Some(Frame { id, length: 0, indexes: Some(indexes.to_vec()) }));
+        }
+        let found = frame::prefix(self.framing, span.of(&batch.arena)).map_err(wrong)?;
+        Ok(found.map(|(id, length)| Frame { id, length, indexes: None }))
     }
 
     /// None: given up.
@@ -231,14 +258,19 @@ impl Codec {
             }
             Format::Json => (json_schema::parse(&found.text, references)?, Body::Json),
             Format::Connect => (schema::parse(&found.text)?, Body::Json),
-            Format::Protobuf => return Err("protobuf is not supported yet: use avro or json schema".into()),
+            Format::Protobuf => {
+                let (protobuf, schema) = Protobuf::parse(&found.text, references)?;
+                (schema, Body::Protobuf(protobuf))
+            }
         };
         Ok(Codec { label: id.label(), schema: Arc::new(schema), body })
     }
 
     /// Where the JSON of `body` is.
-    fn to_json(&self, body: Span, arena: &mut Vec<u8>) -> Result<Span, String> {
-        let Body::Avro(avro) = &self.body else { return Ok(body) };
+    fn to_json(&self, body: Span, indexes: Option<&[u8]>, arena: &mut Vec<u8>) -> Result<Span, String> {
+        if matches!(self.body, Body::Json) {
+            return Ok(body);
+        }
         let start = arena.len();
         if start + MAX_OUTPUT_BYTES > MAX_ARENA_BYTES {
             return Err(format!(
@@ -248,7 +280,12 @@ impl Codec {
         }
         // The arena grows while the body is read from it.
         let bytes = body.of(arena).to_vec();
-        if let Err(what) = avro.to_json(&bytes, arena) {
+        let written = match &self.body {
+            Body::Avro(avro) => avro.to_json(&bytes, arena),
+            Body::Protobuf(protobuf) => protobuf.to_json(&bytes, indexes, arena),
+            Body::Json => Ok(()),
+        };
+        if let Err(what) = written {
             arena.truncate(start);
             return Err(what);
         }

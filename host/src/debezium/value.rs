@@ -263,10 +263,18 @@ fn float32(json: &str) -> Result<Value<'_>, String> {
 
 /// A number with more digits than any double is written with is an exact decimal, and stays one.
 fn guessed_float(json: &str) -> Result<Value<'_>, String> {
-    if json.len() > DIGITS_OF_A_DOUBLE && decimal::significant_digits(number(json)?) > DIGITS_OF_A_DOUBLE {
+    if json.len() > DIGITS_OF_A_DOUBLE && decimal::significant_digits(number(json)?) > most_digits(json) {
         return decimal::from_number(json).map(owned_decimal);
     }
     float64(json)
+}
+
+/// Java before 19 writes large doubles with one digit more than needed, such as `2.00317738139160352E17`. A decimal
+/// has no exponent without a sign.
+fn most_digits(json: &str) -> usize {
+    let exponent = json.split_once('E').map(|(_, exponent)| exponent);
+    let is_java = exponent.is_some_and(|exponent| exponent.starts_with(|c: char| c.is_ascii_digit()));
+    DIGITS_OF_A_DOUBLE + usize::from(is_java)
 }
 
 fn owned_decimal<'a>(text: String) -> Value<'a> {
@@ -470,6 +478,9 @@ mod tests {
         let wire = Wire::Guess(Guess::Float);
         assert_eq!(ok(&wire, "12345.6789"), Value::Float(12345.6789));
         assert_eq!(ok(&wire, "1.2345678901234568e+39"), Value::Float(1.2345678901234568e39));
+        assert_eq!(ok(&wire, "1.17749738139160352E17"), Value::Float(117_749_738_139_160_350.0));
+        assert_eq!(ok(&wire, "1.17749738139160352E+17"), decimal("117749738139160352"));
+        assert_eq!(ok(&wire, "1.177497381391603521E17"), decimal("117749738139160352.1"));
         assert_eq!(ok(&wire, "1234567890.1234567890"), decimal("1234567890.1234567890"));
         assert_eq!(ok(&Wire::Guess(Guess::BigInt), "18446744073709551615"), decimal("18446744073709551615"));
     }

@@ -7,7 +7,7 @@ mod client;
 mod context;
 pub mod ownership;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, Instant};
@@ -60,6 +60,9 @@ pub struct KafkaInput {
     topics: Vec<String>,
     /// When the group's progress was asked for last.
     asked: Option<Instant>,
+    /// Numbers of partitions of which one is at its end, and when that was last looked at.
+    ended: BTreeSet<i32>,
+    asked_ends: Option<Instant>,
     /// Since when it has waited for its first partition, until that is said.
     joining: Option<Instant>,
 }
@@ -114,6 +117,8 @@ pub fn open(
             .map(|topic| (*topic).to_owned())
             .collect(),
         asked: None,
+        ended: BTreeSet::new(),
+        asked_ends: None,
         joining: Some(Instant::now()),
     };
     Ok((input, Commits { consumer, ownership }))
@@ -149,12 +154,15 @@ impl KafkaInput {
             }
             let left = bounds.max_records.map_or(POLLS, |max| POLLS.min(max.saturating_sub(self.taken)));
             let mut wait = POLL;
+            let mut idle = false;
             for _ in 0..left {
-                if !self.poll(wait, bounds)? {
+                if !self.poll(wait)? {
+                    idle = true;
                     break;
                 }
                 wait = Duration::ZERO;
             }
+            self.look_at_ends(idle, bounds);
             self.close_due(Instant::now());
             self.hand_over(&batches)?;
             self.say_that_it_waits();
@@ -183,8 +191,8 @@ impl KafkaInput {
         self.joining = None;
     }
 
-    /// Whether there was a record.
-    fn poll(&mut self, wait: Duration, bounds: &Bounds) -> Result<bool> {
+    /// Whether there was something, so that more may be there.
+    fn poll(&mut self, wait: Duration) -> Result<bool> {
         let consumer = self.consumer.clone();
         let polled = consumer.poll(wait);
         self.take_rebalances()?;
@@ -193,7 +201,10 @@ impl KafkaInput {
                 self.take(&message)?;
                 return Ok(true);
             }
-            Some(Err(KafkaError::PartitionEOF(partition))) => self.reached_end(partition, bounds),
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                self.ended.insert(partition);
+                return Ok(true);
+            }
             Some(Err(error)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) => {
                 let positions = self.partitions.iter().map(|(partition, reading)| (partition, reading.next));
                 return Err(client::position_is_gone(&self.consumer, positions));
@@ -303,17 +314,46 @@ impl KafkaInput {
         Ok(())
     }
 
-    /// librdkafka tells the partition's number only; the topic is found by asking for the end of each.
-    fn reached_end(&mut self, number: i32, bounds: &Bounds) {
+    /// Marks the partitions that are read to their ends. librdkafka tells the number of such a partition only; of
+    /// which topic it is, is found by asking for the ends. One request asks for all, since each waits behind
+    /// a fetch: when nothing else is to be read, or a while after the last one.
+    fn look_at_ends(&mut self, idle: bool, bounds: &Bounds) {
+        let is_due = idle || self.asked_ends.is_none_or(|at| at.elapsed() >= ASK_AGAIN);
+        if self.ended.is_empty() || !is_due {
+            return;
+        }
+        let ended = std::mem::take(&mut self.ended);
         let wanted =
             |reading: &Reading| bounds.until_caught_up || reading.seal.is_some() || reading.is_sealed();
-        let candidates = self.partitions.keys().filter(|(_, partition)| *partition == number).count();
-        for ((topic, partition), reading) in &mut self.partitions {
-            if *partition != number || reading.at_end || !wanted(reading) {
-                continue;
+        let mut doubtful = Vec::new();
+        for number in ended {
+            let alike = self.partitions.keys().filter(|(_, partition)| *partition == number).count();
+            for (partition, reading) in &mut self.partitions {
+                if partition.1 != number || reading.at_end || !wanted(reading) {
+                    continue;
+                }
+                reading.at_end = alike == 1;
+                if !reading.at_end {
+                    doubtful.push(partition.clone());
+                }
             }
-            let end = self.consumer.fetch_watermarks(topic, *partition, client::REQUEST_TIMEOUT);
-            reading.at_end = candidates == 1 || end.is_ok_and(|(_, end)| reading.next >= end);
+        }
+        if doubtful.is_empty() {
+            return;
+        }
+        self.asked_ends = Some(Instant::now());
+        match client::ends(&self.consumer, &doubtful) {
+            Ok(ends) => {
+                for (partition, end) in ends {
+                    if let Some(reading) = self.partitions.get_mut(&partition) {
+                        reading.at_end = reading.next >= end;
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::warn!("kafka: {error}: asking again where the partitions end");
+                self.ended.extend(doubtful.into_iter().map(|(_, number)| number));
+            }
         }
     }
 

@@ -175,3 +175,90 @@ fn is_blank(json: &[u8]) -> bool {
     let zero = json.starts_with(b"0") && json.iter().all(|byte| matches!(byte, b'0' | b'.' | b'e' | b'E'));
     zero || BLANK.contains(&json)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::plan::{Ops, OutputColumn, Plan};
+    use super::*;
+    use crate::debezium::fixture;
+
+    /// A row for each change of events of a table `t` whose rows have a text `k`, by a key of `k`.
+    fn completed(events: &[&str]) -> (Vec<ShapeRows>, Completed, Vec<u16>) {
+        let run = fixture::Run::of_values(events);
+        let (batch, decoded) = &run.batches[0];
+        let shape = run.decoder.shape(decoded.changes[0].shape).clone();
+        let at = (0..).zip(&shape.fields).find(|(_, field)| field.name == "k").map_or(0, |(at, _)| at);
+        let column = OutputColumn { name: "k".into(), origin: Origin::Copy(Input::Latest(at)) };
+        let output = Output { target: None, columns: vec![column], key: vec!["k".into()] };
+        let plan = Plan { ops: Ops::ALL_FOR_TESTS, reads: vec![], outputs: vec![output] };
+        let count = decoded.changes.len();
+        let leaves = |change: &Change| match change.op {
+            Op::Delete => Standing::Leaves,
+            _ => Standing::Lives,
+        };
+        let mut rows = vec![ShapeRows {
+            shape,
+            plan: Arc::new(plan),
+            output: 0,
+            changes: (0..count as u32).collect(),
+            seqs: vec![0; count],
+            standings: decoded.changes.iter().map(leaves).collect(),
+            computed: vec![],
+        }];
+        let mut rows_of = vec![1; count];
+        let completed = complete(batch, decoded, &mut rows, &mut rows_of);
+        (rows, completed, rows_of)
+    }
+
+    fn event(op: &str, before: &str, after: &str) -> String {
+        format!(
+            r#"{{"op":"{op}","before":{before},"after":{after},"source":{{"connector":"postgresql","table":"t"}}}}"#
+        )
+    }
+
+    #[test]
+    fn a_moved_key_leaves_in_front_of_the_row_that_moved_it() {
+        let events = [
+            event("c", "null", r#"{"k":"a","n":1}"#),
+            event("u", r#"{"k":"a","n":1}"#, r#"{"k":"b","n":1}"#),
+            event("u", r#"{"k":"b","n":1}"#, r#"{"k":"b","n":2}"#),
+            event("d", r#"{"k":"b","n":2}"#, "null"),
+        ];
+        let (rows, completed, rows_of) = completed(&events.each_ref().map(String::as_str));
+        assert!(completed.refused.is_empty(), "{completed:?}");
+        assert_eq!(rows[0].changes, [0, 1, 1, 2, 3]);
+        use Standing::{Leaves, Left, Lives};
+        assert_eq!(rows[0].standings, [Lives, Left, Lives, Lives, Leaves]);
+        assert_eq!(rows[0].seqs, [0, 1, 0, 0, 0]);
+        assert_eq!(rows_of, [1, 2, 1, 1]);
+    }
+
+    #[test]
+    fn a_key_that_is_not_known_refuses_its_change_and_no_other() {
+        let events = [
+            event("c", "null", r#"{"k":"a","n":1}"#),
+            event("u", "null", r#"{"k":"b","n":1}"#),
+            event("d", r#"{"k":"","n":0}"#, "null"),
+            event("d", r#"{"k":"a","n":0}"#, "null"),
+        ];
+        let (rows, completed, _) = completed(&events.each_ref().map(String::as_str));
+        let mut refused: Vec<u32> = completed.refused.iter().map(|(change, _)| *change).collect();
+        refused.sort_unstable();
+        assert_eq!(refused, [1, 2]);
+        for (_, reason) in completed.refused {
+            assert!(reason.contains("column `k`") && reason.contains("REPLICA IDENTITY FULL"), "{reason}");
+        }
+        assert_eq!(rows[0].changes, [0, 3]);
+    }
+
+    #[test]
+    fn changes_without_a_row_make_none_in_an_output_with_a_key() {
+        assert!(is_blank(b"0.00") && is_blank(b"null") && !is_blank(b"0.5") && !is_blank(b"\"0\""));
+        let events = [event("c", "null", r#"{"k":"a"}"#), event("t", "null", "null")];
+        let (rows, completed, _) = completed(&events.each_ref().map(String::as_str));
+        assert!(completed.refused.is_empty());
+        assert_eq!(rows[0].changes, [0]);
+    }
+}

@@ -271,3 +271,104 @@ pub(super) fn wit_kind(kind: Kind) -> wit::Kind {
         Kind::Timestamp => wit::Kind::Timestamp,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::debezium::shape::{Field, Wire};
+
+    fn shape() -> Shape {
+        let field = |name: &str, wire, nullable| Field {
+            name: name.to_owned(),
+            wire,
+            nullable,
+            key: name == "id",
+            semantic: String::new(),
+        };
+        Shape {
+            id: 0,
+            topic: "a.b.t".into(),
+            connector: "postgresql".into(),
+            database: "a".into(),
+            schema: "b".into(),
+            table: "t".into(),
+            typed: true,
+            fields: vec![
+                field("id", Wire::Int(32), false),
+                field("note", Wire::Text, true),
+                field("tags", Wire::Map(Box::new(Wire::Text)), false),
+            ],
+        }
+    }
+
+    fn column(name: &str, origin: wit::Origin) -> wit::OutputColumn {
+        wit::OutputColumn { name: name.to_owned(), origin }
+    }
+
+    fn copy(name: &str, field: u32) -> wit::OutputColumn {
+        column(name, wit::Origin::Copy(wit::Input::Latest(field)))
+    }
+
+    fn checked(columns: Vec<wit::OutputColumn>, key: &[&str]) -> Result<Output, String> {
+        let key = key.iter().map(|name| (*name).to_owned()).collect();
+        output(wit::Output { target: None, columns, key }, &shape())
+    }
+
+    #[test]
+    fn a_key_has_columns_of_the_output_that_are_never_null_each_once() {
+        let computed = |nullable| {
+            wit::Origin::Computed(wit::Computed { kind: wit::Kind::Text, nullable, target_type: None })
+        };
+        let columns = || {
+            vec![
+                copy("id", 0),
+                copy("note", 1),
+                copy("tags", 2),
+                column("before", wit::Origin::Copy(wit::Input::Before(0))),
+                column("some", computed(true)),
+                column("word", computed(false)),
+                column("site", wit::Origin::Constant("x".into())),
+            ]
+        };
+        for key in [&["id"][..], &["word", "id"], &["site", "id"], &[]] {
+            assert_eq!(
+                checked(columns(), key).map(|output| output.key),
+                Ok(key.iter().map(ToString::to_string).collect())
+            );
+        }
+        for (key, reason) in [
+            (&["other"][..], "none of the output's columns"),
+            (&["id", "id"], "twice"),
+            (&["note"], "whose source may be null: leave it out of the key, or compute it"),
+            (&["before"], "whose source may be null"),
+            (&["some"], "make it not nullable"),
+            (&["tags"], "no table can be ordered by Map"),
+        ] {
+            let error = checked(columns(), key).unwrap_err();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_columns_of_versions_belong_to_the_host_in_every_output() {
+        for name in LINEAGE.iter().chain(&VERSION) {
+            assert!(
+                checked(vec![copy(name, 0)], &[]).unwrap_err().contains("the host writes itself"),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_table_of_rows_with_a_key_has_one_output() {
+        let output = |target: Option<&str>, key: &[&str]| Output {
+            target: target.map(str::to_owned),
+            columns: vec![],
+            key: key.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        assert!(check_targets(&[output(None, &["id"]), output(Some("t"), &["id"])]).is_ok());
+        assert!(check_targets(&[output(None, &[]), output(None, &[])]).is_ok());
+        assert!(check_targets(&[output(Some("t"), &["id"]), output(Some("t"), &[])]).is_err());
+        assert!(check_targets(&[output(None, &["id"]), output(None, &["id"])]).is_err());
+    }
+}

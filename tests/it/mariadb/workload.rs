@@ -38,9 +38,14 @@ pub fn columns() -> Vec<Column> {
         text("part"),
         Column::new("n", "$", "$"),
         text("name"),
-        // Without a schema, bytes are the text in which JSON has them.
+        // Without a schema, times are their microseconds, or the text of these where a table was made of rows that
+        // had none; and bytes are the text in which JSON has them.
         Column::new("amount", "$", "$"),
-        Column::new("changed_at", "date_format($, '%Y-%m-%d %H:%i:%s.%f')", "$"),
+        Column::new(
+            "changed_at",
+            "date_format($, '%Y-%m-%d %H:%i:%s.%f')",
+            "fromUnixTimestamp64Micro(toInt64($), 'UTC')",
+        ),
         Column::new("raw", "to_base64($)", "$"),
     ]
 }

@@ -268,7 +268,7 @@ impl Ended {
 /// The host's binary as it is now, built if need be. A copy, for a later build replaces the original.
 ///
 /// `TEST_HOST` names one that is tested in its place, such as a release build.
-fn binary() -> &'static Path {
+pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let built = std::env::var_os("TEST_HOST").map_or_else(build, PathBuf::from);

@@ -81,6 +81,11 @@ impl Stack {
         command
     }
 
+    /// The variables that name this stack, for programs that work on it themselves.
+    pub fn place(&self) -> [(&'static str, String); 2] {
+        [("STACK_DIR", self.dir.display().to_string()), ("PORT_BASE", self.port_base.to_string())]
+    }
+
     /// Runs a command of the stack, and returns what it prints.
     pub fn run(&self, arguments: &[&str]) -> String {
         let output = self.command(arguments).output().expect("bash runs");

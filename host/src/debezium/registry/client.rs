@@ -141,9 +141,13 @@ impl Client {
     /// # Errors
     /// Credentials that no header can carry, a CA file that holds no certificates.
     pub fn new(settings: &config::Registry, runtime: Handle) -> Result<Self> {
+        Client::with_timeout(settings, runtime, REQUEST_TIMEOUT)
+    }
+
+    fn with_timeout(settings: &config::Registry, runtime: Handle, timeout: Duration) -> Result<Self> {
         let mut http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(REQUEST_TIMEOUT)
+            .timeout(timeout)
             .redirect(reqwest::redirect::Policy::none());
         if let Some(bundle) = &settings.ca {
             let certificates = reqwest::Certificate::from_pem_bundle(bundle.as_bytes());
@@ -367,3 +371,6 @@ fn broken(error: reqwest::Error) -> Trouble {
     }
     Trouble::Wait(format!("{:#}", anyhow::Error::new(error)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,6 @@ use serde_json::{Value as Tree, json};
 use super::client::{Format, Reference, Registered, Source, Trouble};
 use super::{Framing, Registry, SchemaId};
 use crate::debezium::Decoder;
-use crate::debezium::options::Options;
 
 /// Answers, and what was asked.
 #[derive(Debug, Clone, Default)]
@@ -30,8 +29,12 @@ impl Fake {
         Fake { schemas: (1..).map(SchemaId::Number).zip(schemas).collect(), ..Fake::default() }
     }
 
+    pub fn decoder_of(&self, framing: Framing) -> Decoder {
+        Decoder::new().with_registry(Registry::new(Box::new(self.clone()), framing))
+    }
+
     pub fn decoder(&self) -> Decoder {
-        Decoder::with(Options::default(), Some(Registry::new(Box::new(self.clone()), Framing::Confluent)))
+        self.decoder_of(Framing::Confluent)
     }
 }
 

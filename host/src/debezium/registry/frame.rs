@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use super::Side;
+use crate::batch::Batch;
+
 /// Which of the formats that look alike the bytes are in; they cannot tell it themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Framing {
@@ -10,6 +13,21 @@ pub enum Framing {
     Confluent,
     /// Apicurio's own: 0 and a global id of 8 bytes; or an id in a header.
     Apicurio,
+}
+
+/// Headers that may have the id of a key's and of a value's schema.
+const CONFLUENT: [&str; 2] = ["__key_schema_id", "__value_schema_id"];
+const APICURIO_GLOBAL: [&str; 2] = ["apicurio.key.globalId", "apicurio.value.globalId"];
+const APICURIO_CONTENT: [&str; 2] = ["apicurio.key.contentId", "apicurio.value.contentId"];
+
+impl Framing {
+    /// The headers in which records may name their schemas.
+    pub fn headers(self) -> Vec<&'static str> {
+        match self {
+            Framing::Confluent => CONFLUENT.to_vec(),
+            Framing::Apicurio => [APICURIO_GLOBAL, APICURIO_CONTENT].concat(),
+        }
+    }
 }
 
 /// What a registry finds a schema by.
@@ -70,6 +88,38 @@ pub fn prefix(framing: Framing, bytes: &[u8]) -> Result<Option<(SchemaId, usize)
         Some(found) => Ok(Some(found)),
         None => Err("it begins like a schema registry's format and ends within the schema's id".into()),
     }
+}
+
+/// The id that a header of a record names for its key or value, and what follows it there; then the bytes of
+/// the key or value are nothing but data.
+///
+/// An error where such a header is none.
+pub fn header(
+    framing: Framing,
+    side: Side,
+    batch: &Batch,
+    record: u32,
+) -> Result<Option<(SchemaId, &[u8])>, String> {
+    let of = |names: [&'static str; 2]| {
+        let name = names[usize::from(side == Side::Value)];
+        batch.header(record, name).map(|value| (name, value))
+    };
+    let long = |value: &[u8]| Some(u64::from_be_bytes(*value.first_chunk()?)).filter(|_| value.len() == 8);
+    let (name, found) = match framing {
+        Framing::Confluent => match of(CONFLUENT) {
+            Some((name, value)) => {
+                let found = prefix(framing, value).ok().flatten();
+                (name, found.map(|(id, length)| (id, value.get(length..).unwrap_or_default())))
+            }
+            None => return Ok(None),
+        },
+        Framing::Apicurio => match (of(APICURIO_GLOBAL), of(APICURIO_CONTENT)) {
+            (Some((name, value)), _) => (name, long(value).map(|id| (SchemaId::Global(id), &[][..]))),
+            (None, Some((name, value))) => (name, long(value).map(|id| (SchemaId::Content(id), &[][..]))),
+            (None, None) => return Ok(None),
+        },
+    };
+    found.map(Some).ok_or_else(|| format!("the header `{name}` has no schema's id"))
 }
 
 #[cfg(test)]

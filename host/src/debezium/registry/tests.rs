@@ -373,7 +373,7 @@ fn each_schema_is_asked_for_once_and_waited_for() {
     let mut decoder = fake.decoder();
     for _ in 0..2 {
         let value = framed(1, &[2]);
-        let mut batch = batch("t", &vec![(None::<&str>, Some(&value)); 3]);
+        let mut batch = batch("t", &[(None::<&str>, Some(&value)); 3]);
         decoder.learn(&batch, &|| false).unwrap().unwrap();
         assert!(decoder.decode(&mut batch).rejected[0].reason.contains("a number"));
     }
@@ -461,4 +461,158 @@ fn references_in_a_circle_or_without_end_are_refused() {
     }
     fake.schemas.insert(SchemaId::Number(2), vec![Ok(referring(r#""int""#, &["N0"]))]);
     assert!(refused(&fake, framed(2, &[])).contains("more than 100 schemas"));
+}
+
+#[test]
+fn headers_may_name_the_schemas_of_bytes_without_a_frame() {
+    let event = event(&[(json!({"type": "int32", "optional": false}), json!(1))]);
+    let (text, value) = in_avro(&event["schema"], &event["payload"]);
+    let key_schema = json!({"type": "struct", "name": "t.Key", "fields": [{"type": "int32", "field": "c0"}]});
+    let (key_text, key) = in_avro(&key_schema, &json!({"c0": 1}));
+    let registered =
+        |text: &str| vec![Ok(Registered { format: Format::Avro, text: text.into(), references: vec![] })];
+    let mut fake = Fake::default();
+    for (key_id, value_id) in [
+        (SchemaId::Guid([1; 16]), SchemaId::Guid([2; 16])),
+        (SchemaId::Number(1), SchemaId::Number(2)),
+        (SchemaId::Global(1), SchemaId::Global(2)),
+        (SchemaId::Content(1), SchemaId::Content(2)),
+    ] {
+        fake.schemas.insert(key_id, registered(&key_text));
+        fake.schemas.insert(value_id, registered(&text));
+    }
+    let long = |id: u64| id.to_be_bytes().to_vec();
+    let (confluent, apicurio) = (Framing::Confluent, Framing::Apicurio);
+    for (framing, names, ids) in [
+        (confluent, ["__key_schema_id", "__value_schema_id"], [vec![1; 17], [&[1][..], &[2; 16]].concat()]),
+        (confluent, ["__key_schema_id", "__value_schema_id"], [vec![0, 0, 0, 0, 1], vec![0, 0, 0, 0, 2]]),
+        (apicurio, ["apicurio.key.globalId", "apicurio.value.globalId"], [long(1), long(2)]),
+        (apicurio, ["apicurio.key.contentId", "apicurio.value.contentId"], [long(1), long(2)]),
+    ] {
+        assert!(names.iter().all(|name| framing.headers().contains(name)));
+        let with = |ids: [Vec<u8>; 2]| {
+            let mut batch = batch("t", &[(Some(&key), Some(&value))]);
+            for (name, id) in names.into_iter().zip(ids) {
+                let start = batch.arena.len() as u32;
+                batch.arena.extend(id);
+                let value = Some(Span { start, end: batch.arena.len() as u32 });
+                batch.headers.push(crate::batch::Header { record: 0, name: name.into(), value });
+            }
+            let mut decoder = fake.decoder_of(framing);
+            decoder.learn(&batch, &|| false).unwrap().unwrap();
+            let mut run = Run { decoder, batches: vec![] };
+            run.decode(batch);
+            run
+        };
+        assert_eq!(with(ids).changes()[0].columns(), ["c0*"]);
+        let reason = with([vec![1], vec![1]]).reasons()[0].to_owned();
+        assert!(reason.contains("has no schema's id"), "{reason}");
+    }
+}
+
+#[test]
+fn apicurios_ids_of_eight_bytes_are_a_setting() {
+    let text = r#"{"type":"record","name":"R","fields":[]}"#;
+    let mut fake = Fake::of(Format::Avro, &[text]);
+    let known = fake.schemas.remove(&SchemaId::Number(1)).unwrap();
+    fake.schemas.insert(SchemaId::Global(1), known);
+    let value = [&[0][..], &1_u64.to_be_bytes()].concat();
+    let run = run(fake.decoder_of(Framing::Apicurio), "t", &[(None, Some(value))]);
+    assert_eq!(
+        run.reasons(),
+        ["not_debezium: an object without members, which is neither an event nor a row"]
+    );
+}
+
+fn in_json(schema: &Tree, value: &Tree) -> Run {
+    let fake = Fake::of(Format::Json, &[schema.to_string()]);
+    run(fake.decoder(), "t", &[(None, Some(framed(1, value.to_string().as_bytes())))])
+}
+
+/// A schema as Confluent's converter registers it, of one column.
+fn of_column(column: Tree) -> Tree {
+    let optional =
+        |tree: Tree, index: u32| json!({"oneOf": [{"type": "null"}, tree], "connect.index": index});
+    let row = json!({"type": "object", "title": "t.Value", "properties": {
+        "z": {"type": "integer", "connect.type": "int32", "connect.index": 0},
+        "c": {"oneOf": [{"type": "null"}, column], "connect.index": 1},
+    }});
+    json!({"type": "object", "title": "t.Envelope", "connect.version": 2, "properties": {
+        "op": {"type": "string", "connect.index": 3},
+        "before": optional(json!({"$ref": "#/definitions/row"}), 0),
+        "after": optional(json!({"$ref": "#/definitions/row"}), 1),
+        "source": {"type": "object", "connect.index": 2},
+    }, "definitions": {"row": row}})
+}
+
+#[test]
+fn columns_of_json_schema_mean_what_kafka_connect_says() {
+    use crate::debezium::shape::Wire;
+    let named =
+        |ty: &str, connect: &str, title: &str| json!({"type": ty, "connect.type": connect, "title": title});
+    let decimal = json!({"type": "number", "connect.type": "bytes", "title": "org.apache.kafka.connect.data.Decimal",
+        "connect.parameters": {"scale": "2"}});
+    for (column, value, wire) in [
+        (json!({"type": "integer", "connect.type": "int8"}), json!(1), Wire::Int(8)),
+        (json!({"type": "integer"}), json!(1), Wire::Int(64)),
+        (json!({"type": "number", "connect.type": "float32"}), json!(1.5), Wire::Float32),
+        (json!({"type": "number"}), json!(1.5), Wire::Float64),
+        (json!({"type": "boolean"}), json!(true), Wire::Bool),
+        (json!({"type": "string"}), json!("x"), Wire::Text),
+        (json!({"type": ["string", "null"]}), json!("x"), Wire::Text),
+        (json!({"type": "string", "connect.type": "bytes"}), json!("MDk="), Wire::Bytes),
+        (decimal, json!("MDk="), Wire::Decimal { scale: 2, precision: None }),
+        (named("integer", "int32", "io.debezium.time.Date"), json!(1), Wire::Date),
+        (named("integer", "int64", "io.debezium.time.MicroTimestamp"), json!(1), Wire::TimestampMicros),
+        (
+            json!({"type": "array", "items": {"type": "string"}}),
+            json!(["a"]),
+            Wire::Array(Box::new(Wire::Text)),
+        ),
+        (
+            json!({"type": "object", "connect.type": "map", "additionalProperties": {"type": "integer"}}),
+            json!({"a": 1}),
+            Wire::Map(Box::new(Wire::Int(64))),
+        ),
+        (json!({"type": "object", "properties": {}}), json!({"a": 1}), Wire::Json),
+        (json!({"oneOf": [{"type": "integer"}, {"type": "string"}]}), json!("x"), Wire::Json),
+    ] {
+        let source = json!({"connector": "c", "db": "d", "schema": "s", "table": "t"});
+        let event = json!({"before": null, "after": {"c": value, "z": 1}, "source": source, "op": "c"});
+        let run = in_json(&of_column(column.clone()), &event);
+        assert_eq!(run.reasons(), Vec::<&str>::new(), "{column}");
+        let at = run.changes()[0];
+        let [z, c] = &at.shape().fields[..] else { panic!("{:?}", at.shape()) };
+        assert_eq!((z.name.as_str(), z.nullable, &z.wire), ("z", false, &Wire::Int(32)));
+        assert_eq!((c.name.as_str(), c.nullable, &c.wire), ("c", true, &wire), "{column}");
+        assert_ne!(format!("{:?}", at.after("c")), "Null");
+    }
+}
+
+#[test]
+fn a_json_schema_that_refers_to_nothing_or_itself_is_refused() {
+    for (schema, why) in [
+        (json!({"$ref": "#/definitions/x"}), "refers to `#/definitions/x`, which is nowhere"),
+        (json!({"$ref": "other.json"}), "refers to `other.json`, which is nowhere"),
+        (json!({"$ref": "#"}), "references deeper than 64"),
+    ] {
+        let run = in_json(&schema, &json!({}));
+        assert!(run.reasons()[0].contains(why), "{:?}", run.reasons());
+    }
+    let itself = json!({"type": "object", "properties": {"after": {"type": "object", "properties": {
+        "c": {"type": "array", "items": {"$ref": "#/properties/after/properties/c"}}}}}});
+    let source = json!({"connector": "c", "table": "t"});
+    let event = json!({"after": {"c": [[]]}, "source": source, "op": "c"});
+    let run = in_json(&itself, &event);
+    assert_eq!((run.reasons().len(), run.changes().len()), (0, 1), "{:?}", run.reasons());
+}
+
+#[test]
+fn the_schema_of_kafka_connects_own_converter_may_be_in_the_registry() {
+    let event =
+        event(&[(json!({"type": "int32", "name": "io.debezium.time.Date", "optional": false}), json!(1))]);
+    let fake = Fake::of(Format::Connect, &[event["schema"].to_string()]);
+    let value = framed(1, event["payload"].to_string().as_bytes());
+    let run = run(fake.decoder(), "t", &[(None, Some(value))]);
+    assert_eq!(format!("{:?}", run.changes()[0].after("c0")), "Date(1)");
 }

@@ -85,6 +85,26 @@ pub(super) fn tolerate(error: &KafkaError) -> Result<()> {
     }
 }
 
+/// The ends of partitions: the offsets that their next records will have. One request for all of them.
+pub(super) fn ends<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    partitions: &[Partition],
+) -> Result<Vec<(Partition, i64)>, KafkaError> {
+    let mut list = TopicPartitionList::new();
+    for (topic, partition) in partitions {
+        // In the place of a timestamp, it asks for the end.
+        list.add_partition_offset(topic, *partition, Offset::End)?;
+    }
+    let mut ends = Vec::new();
+    for element in consumer.offsets_for_times(list, REQUEST_TIMEOUT)?.elements() {
+        element.error()?;
+        if let Offset::Offset(end) = element.offset() {
+            ends.push(((element.topic().into(), element.partition()), end));
+        }
+    }
+    Ok(ends)
+}
+
 /// Whether the group has read to the end all partitions of `topics` but those in `own`: other members do, or
 /// one that has died did, and its partitions come to this one when the group notices.
 pub(super) fn others_are_at_end<C: ConsumerContext>(
@@ -92,12 +112,17 @@ pub(super) fn others_are_at_end<C: ConsumerContext>(
     topics: &[&str],
     own: impl Fn(&Partition) -> bool,
 ) -> Result<bool, KafkaError> {
+    // One request whatever their number, since each waits behind a fetch.
+    let only = match topics {
+        [topic] => Some(*topic),
+        _ => None,
+    };
+    let metadata = consumer.fetch_metadata(only, REQUEST_TIMEOUT)?;
     let mut list = TopicPartitionList::new();
-    for topic in topics {
-        let metadata = consumer.fetch_metadata(Some(topic), REQUEST_TIMEOUT)?;
-        for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
-            if !own(&((*topic).into(), partition.id())) {
-                list.add_partition(topic, partition.id());
+    for topic in metadata.topics().iter().filter(|topic| topics.contains(&topic.name())) {
+        for partition in topic.partitions() {
+            if !own(&(topic.name().into(), partition.id())) {
+                list.add_partition(topic.name(), partition.id());
             }
         }
     }
