@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/rowgate/target
 STACK := tests/stack/stack
 
-.PHONY: help demo clean-demo test lint fmt bench fuzz zoo guests stack-up stack-down check
+.PHONY: help demo clean-demo test properties lint fmt bench fuzz zoo guests stack-up stack-down check
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -25,6 +25,9 @@ test: check ## every check and every test: unit, component, and end to end with 
 	awk '/^test result:/ {passed += $$4; failed += $$6; skipped += $$8} \
 	     END {printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped}' "$$log"; \
 	exit $$status
+
+properties: ## 100,000 values of each kind to ClickHouse and back (`make test` takes 2,000)
+	PROPERTY_CASES=$${PROPERTY_CASES:-100000} cargo test -p tests --test it -- properties --nocapture
 
 check: ## what `make test` does before it runs tests
 	@$(STACK) install mariadb

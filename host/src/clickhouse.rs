@@ -4,7 +4,9 @@
 //! each value against them, and [`native`] writes a block that the server has nothing to convert in.
 
 pub mod types;
+pub mod profile;
 pub mod convert;
+pub mod policy;
 pub mod native;
 pub mod rows;
 pub mod names;

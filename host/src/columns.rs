@@ -565,7 +565,7 @@ mod tests {
         );
         let [(1, range), (3, kind)] = read.failures.as_slice() else { panic!("{:?}", read.failures) };
         assert!(range.ends_with("does not fit 64 bits of microseconds"), "{range}");
-        assert_eq!(kind, "column `x`: expected a string, found 5");
+        assert_eq!(kind, "column `x`: expected a string, found a number");
     }
 
     #[test]

@@ -21,6 +21,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use crate::clickhouse::policy::{OutOfRange, Policies, Unavailable};
 pub use crate::clickhouse::request::Compression;
 pub use crate::debezium::options::{Options, Tombstones};
 pub use crate::debezium::registry::Framing;
@@ -59,6 +60,10 @@ pub struct Settings {
     pub batch: BatchLimits,
     /// What a transform may use.
     pub limits: SandboxLimits,
+    /// What becomes of values that do not fit.
+    pub policies: Policies,
+    /// Whether errors and reasons show the beginning of values.
+    pub log_values: bool,
     /// Print each record consumed and each row written.
     pub print: bool,
     /// How many of the table's last rows to print at the end.

@@ -19,7 +19,6 @@ use serde_json::json;
 use crate::clickhouse::convert::Profile;
 use crate::clickhouse::ddl;
 use crate::clickhouse::native::{Block, Encoding};
-use crate::clickhouse::types::ColumnType;
 use crate::config;
 use crate::debezium::value::{self, Value};
 use crate::error::Classify;
@@ -80,13 +79,12 @@ pub struct DeadLetter<'a> {
 /// The columns of a table of dead letters that are written, and their types.
 pub const COLUMNS: [(&str, &str); 10] = ddl::DEAD_LETTER_COLUMNS;
 
-/// Encodes the letters of these indices as a `Native` block of [`COLUMNS`].
-pub fn encode(letters: &[DeadLetter<'_>], which: &[usize]) -> Vec<u8> {
-    let profile = Profile::default();
-    let encoding = Encoding { profile: &profile, decode: value::decode };
+/// Encodes the letters of these indices as a `Native` block of [`COLUMNS`], in types that the server has.
+pub fn encode(letters: &[DeadLetter<'_>], which: &[usize], profile: &Profile) -> Vec<u8> {
+    let encoding = Encoding { profile, decode: value::decode };
     let mut block = Block::new(encoding, COLUMNS.len(), which.len());
     for (index, (name, ty)) in COLUMNS.iter().enumerate() {
-        let ty = ColumnType::parse(ty).unwrap_or(ColumnType::String);
+        let ty = ddl::own_type(ty, profile);
         block.column(name, &ty, which.iter().map(|at| Ok(letters[*at].cell(index))));
     }
     block.finish().0

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::batch::Batch;
 use crate::clickhouse::client::Client;
 use crate::clickhouse::names::identifier;
+use crate::clickhouse::response;
 use crate::clickhouse::rows::read_block;
 use crate::clickhouse::table::Table;
 use crate::error::Classify;
@@ -106,15 +107,12 @@ pub fn last_rows(
         false => format!(" ORDER BY {} DESC", order.join(" DESC, ")),
     };
     let sql = format!(
-        "SELECT * FROM {}.{}{by} LIMIT {count} FORMAT JSONCompactStringsEachRowWithNames",
+        "SELECT * FROM {}.{}{by} LIMIT {count} FORMAT TabSeparatedWithNames",
         identifier(database),
         identifier(table)
     );
     let answer = client.query(&sql).map_err(|e| anyhow!("{e}")).environment()?;
-    let mut rows: Vec<Vec<String>> = serde_json::Deserializer::from_slice(&answer)
-        .into_iter()
-        .collect::<Result<_, _>>()
-        .context("reading the last rows")?;
+    let mut rows: Vec<Vec<String>> = response::cells(&answer);
     let names = if rows.is_empty() { vec![] } else { rows.remove(0) };
     rows.reverse();
     Ok((names, rows))

@@ -41,6 +41,7 @@ use crate::commit::DIGEST_DIGITS;
 use crate::config::{Settings, Sink, Source};
 use crate::debezium::Decoder;
 use crate::debezium::registry::{self, Registry};
+use crate::debezium::value;
 use crate::error::Classify;
 use crate::signal::Shutdown;
 use crate::source::kafka::{self, KafkaInput};
@@ -65,6 +66,7 @@ const IDLE: Duration = Duration::from_millis(500);
 /// # Errors
 /// What ended the pipeline, with the class of exit that it calls for.
 pub fn run(settings: Settings, shutdown: Shutdown, out: &mut dyn Write) -> Result<Summary> {
+    value::show_in_errors(settings.log_values);
     let stages = Stages::open(&settings, out)?;
     let stop = Stop::new(shutdown);
     let (summary, failed) = stages.run(&settings, &stop);

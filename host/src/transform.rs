@@ -28,6 +28,7 @@ use self::engine::Engine;
 use self::limits::{MAX_ANSWER_BYTES, MAX_ROWS_PER_CHANGE, StoreLimiter};
 use self::plan::Plan;
 use crate::clickhouse::ddl;
+use crate::clickhouse::profile::Profile;
 use crate::columns::{Blobs, Cells, Column};
 use crate::config::SandboxLimits;
 use crate::debezium::shape::Shape;
@@ -220,7 +221,7 @@ impl Instance {
         let target_types: Vec<String> = shape
             .fields
             .iter()
-            .map(|field| ddl::column_type(&field.wire, field.nullable).to_string())
+            .map(|field| ddl::column_type(&field.wire, field.nullable, &Profile::default()).to_string())
             .collect();
         let fields = shape.fields.iter().zip(&target_types).map(|(field, target_type)| wit::Field {
             name: &field.name,

@@ -8,6 +8,7 @@
 mod support;
 
 mod bounds;
+mod corruption;
 mod crashes;
 mod dead_letters;
 mod errors;
@@ -19,10 +20,14 @@ mod keyed;
 mod inputs;
 mod main_path;
 mod mariadb;
+mod old_server;
+mod policies;
+mod properties;
 mod registry;
 mod schema_changes;
 mod signals;
 mod swap;
 mod tables;
 mod transforms;
+mod types;
 mod zoo;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use host::batch::Batch;
 use host::clickhouse::ddl;
+use host::clickhouse::profile::Profile;
 use host::columns::{self, Blobs, Cells, Column, Kind};
 use host::debezium::shape::Shape;
 use host::debezium::{Decoded, Decoder};
@@ -87,7 +88,7 @@ fn table(shape: &Shape) -> Table {
         nullable: field.nullable,
         key: field.key,
         semantic: field.semantic.clone(),
-        target_type: ddl::column_type(&field.wire, field.nullable).to_string(),
+        target_type: ddl::column_type(&field.wire, field.nullable, &Profile::default()).to_string(),
     });
     Table {
         id: shape.id,

@@ -110,17 +110,18 @@ impl<S: Step> Design for Pipeline<S> {
         let values =
             Values { batch: &batch, decoded: &decoded, transform: &self.digest, profile: &self.profile };
         let all: Vec<usize> = (0..rows.changes.len()).collect();
-        let (block, unfit) = block::encode(&values, binding, &rows, &all);
-        assert_eq!(unfit.first(), None);
-        block
+        let encoded = block::encode(&values, binding, &rows, &all);
+        assert_eq!(encoded.unfit.first(), None);
+        encoded.body
     }
 }
 
 /// The binding to the table that the host would create.
 fn bind(rows: &ShapeRows) -> Binding {
     let output = &rows.plan.outputs[rows.output];
-    let columns = planned_columns(output, &rows.shape);
-    Table::planned("default", &rows.shape.table, &columns, &[])
+    let profile = Profile::default();
+    let columns = planned_columns(output, &rows.shape, &profile);
+    Table::planned("default", &rows.shape.table, &columns, &[], &profile)
         .unwrap()
         .bind(output, &rows.shape, false)
         .unwrap()

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::clickhouse::policy::Replaced;
+
 /// The counters of a run. Every record consumed is kept, filtered or rejected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Summary {
     /// Records that were read, and whose batch was finished.
     pub consumed: u64,
@@ -18,6 +20,8 @@ pub struct Summary {
     pub rejected: u64,
     /// Rows that were written.
     pub rows: u64,
+    /// Values that others stand for in those rows, by `table.column`.
+    pub replaced: Replaced,
     /// Rows that were left out because a later one of their change has the same key.
     pub same_key: u64,
     /// Rows that were written without columns that their table lacks.
@@ -64,6 +68,9 @@ impl fmt::Display for Summary {
         }
         writeln!(f, "rejected      {}", self.rejected)?;
         writeln!(f, "rows written  {}", self.rows)?;
+        for ((column, replacement), count) in &self.replaced.0 {
+            writeln!(f, "replaced      {count} in {column} ({})", replacement.words())?;
+        }
         for (name, count) in [
             ("rows of a key twice", self.same_key),
             ("rows without new columns", self.left_out),
@@ -91,6 +98,7 @@ mod tests {
             not_changes: 12,
             rejected: 1,
             rows: 650,
+            replaced: Replaced::default(),
             same_key: 0,
             left_out: 0,
             truncates_ignored: 0,

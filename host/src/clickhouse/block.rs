@@ -3,6 +3,7 @@
 use super::convert::Profile;
 use super::keyed;
 use super::native::{self, Block, Encoding};
+use super::policy::Replaced;
 use super::table::{Binding, Bound, From, Role};
 use super::types::ColumnType;
 use crate::batch::Batch;
@@ -28,13 +29,19 @@ pub struct Values<'a> {
 /// A row, by its index in `rows`, that does not fit, and why.
 pub type Unfit = (usize, String);
 
-/// Encodes the rows of these indices. The block has no meaning if a row does not fit.
-pub fn encode(
-    values: &Values<'_>,
-    binding: &Binding,
-    rows: &ShapeRows,
-    which: &[usize],
-) -> (Vec<u8>, Vec<Unfit>) {
+/// Rows as a block.
+#[derive(Debug, Default)]
+pub struct Encoded {
+    /// The block; it has no meaning if a row does not fit.
+    pub body: Vec<u8>,
+    /// The rows that do not fit.
+    pub unfit: Vec<Unfit>,
+    /// The values that others stand for.
+    pub replaced: Replaced,
+}
+
+/// Encodes the rows of these indices.
+pub fn encode(values: &Values<'_>, binding: &Binding, rows: &ShapeRows, which: &[usize]) -> Encoded {
     let encoding = Encoding { profile: values.profile, decode: value::decode };
     let mut block = Block::new(encoding, binding.columns.len(), which.len());
     // Rows of keys that leave have values of their own for the plan's columns.
@@ -47,13 +54,15 @@ pub fn encode(
             false => add(&mut block, values, column, rows, which),
         }
     }
+    let replaced = block.replaced().clone();
     let (body, failed) = block.finish();
-    (body, failed.into_iter().map(|(at, why)| (which[at], why)).collect())
+    Encoded { body, unfit: failed.into_iter().map(|(at, why)| (which[at], why)).collect(), replaced }
 }
 
 fn add(block: &mut Block<'_>, values: &Values<'_>, column: &Bound, rows: &ShapeRows, which: &[usize]) {
     let Values { batch, decoded, transform, .. } = *values;
-    let Bound { name, ty, from, .. } = column;
+    let Bound { name, ty, from, rules, .. } = column;
+    block.set_rules(*rules);
     match from {
         From::Copy(Input::Topic) => block.constant(name, ty, &batch.topic),
         From::Transform => block.constant(name, ty, transform),
@@ -91,7 +100,8 @@ fn is_float(ty: &ColumnType) -> bool {
 /// As [`add`], for a column of the plan, where a row may be of a key that leaves.
 fn add_keyed(block: &mut Block<'_>, values: &Values<'_>, column: &Bound, rows: &ShapeRows, which: &[usize]) {
     let Values { batch, decoded, .. } = *values;
-    let Bound { name, ty, from, role } = column;
+    let Bound { name, ty, from, role, rules } = column;
+    block.set_rules(*rules);
     let standing = |row: usize| rows.standings.get(which[row]).copied().unwrap_or(Standing::Lives);
     let is_blank = |row| *role != Role::Key && standing(row) != Standing::Lives;
     match from {

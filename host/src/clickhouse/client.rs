@@ -1,5 +1,6 @@
 //! The HTTP client: one statement a request, credentials in headers, every answer classified.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -7,8 +8,8 @@ use reqwest::Url;
 use reqwest::header::{CONTENT_ENCODING, HeaderValue};
 use tokio::runtime::Handle;
 
-use super::convert::Profile;
 use super::names::{identifier, literal};
+use super::profile::{self, Catalogue, Profile};
 use super::request::{Compression, Insert};
 use super::response::{self, Broken, Failure, Outcome};
 use crate::config;
@@ -31,9 +32,7 @@ pub struct Client {
     user: String,
     password: HeaderValue,
     compression: Compression,
-    profile: Profile,
-    /// Whether the server has the setting `deduplicate_insert`, which overrides `insert_deduplicate`.
-    deduplicate_insert: bool,
+    profile: Arc<Profile>,
     runtime: Handle,
 }
 
@@ -57,8 +56,7 @@ impl Client {
             user: settings.user.clone(),
             password,
             compression: settings.compression,
-            profile: Profile::default(),
-            deduplicate_insert: false,
+            profile: Arc::default(),
             runtime,
         };
         client.probe(&settings.database)?;
@@ -70,64 +68,90 @@ impl Client {
         let asked = |sql: &str| {
             let answer = self.query(sql).map_err(|failure| anyhow!("{failure}")).with_context(place);
             let answer = answer.environment().help("check --clickhouse-url, --user and --password-file")?;
-            Ok::<_, anyhow::Error>(String::from_utf8_lossy(&answer).trim().to_owned())
+            Ok::<_, anyhow::Error>(String::from_utf8_lossy(&answer).into_owned())
         };
-        let version = asked("SELECT version()")?;
+        let catalogue = Catalogue::read(&asked(&profile::catalogue_sql())?);
         let sql = format!("SELECT count() FROM system.databases WHERE name = {}", literal(database));
-        if asked(&sql)? == "0" {
+        if asked(&sql)?.trim() == "0" {
             return Err(anyhow!("{} has no database {database:?}", place())).environment().help(format!(
                 "create it (CREATE DATABASE {}), or name another with --database",
                 identifier(database)
             ));
         }
-        // Since 26.2, on by default: without it, `insert_deduplicate` = 0 does nothing there.
-        let sql = "SELECT count() FROM system.settings WHERE name = 'deduplicate_insert'";
-        let deduplicate_insert = asked(sql)? != "0";
-        // Before mid-2026 the types end in 2299, and clamp what is later.
-        if asked("SELECT toString(toDate32('9999-12-31'))")? != "9999-12-31" {
-            self.profile = Profile::before_2026();
+        let ranges = asked(&catalogue.ranges_sql())?;
+        let modern = self.post(&[("param_x", "1")], profile::SYNTAX_SQL.as_bytes(), Compression::None);
+        self.profile = Arc::new(catalogue.profile(&ranges, modern.is_ok()));
+        self.agree_on_compression();
+        let Profile { version, date32_days, datetime64_seconds, tokens, .. } = &*self.profile;
+        tracing::debug!(version, database, ?date32_days, ?datetime64_seconds, tokens, "ClickHouse answers");
+        if !tokens {
+            tracing::warn!(
+                version,
+                "this ClickHouse knows no deduplication tokens: rows are told apart by their lineage columns alone"
+            );
         }
-        self.deduplicate_insert = deduplicate_insert;
-        tracing::debug!(version, database, "ClickHouse answers");
         Ok(())
     }
 
-    /// What the server's types can hold.
-    pub fn profile(&self) -> Profile {
+    /// Sends bodies as they are where the server does not read the compression that was chosen.
+    fn agree_on_compression(&mut self) {
+        let chosen = self.compression;
+        if chosen == Compression::None || self.post(&[], b"SELECT 1", chosen).is_ok() {
+            return;
+        }
+        tracing::warn!("this ClickHouse cannot read inserts in {chosen:?}: they are sent uncompressed");
+        self.compression = Compression::None;
+    }
+
+    /// What the server can do.
+    pub fn profile(&self) -> Arc<Profile> {
         self.profile.clone()
     }
 
     /// Runs a statement and returns its answer.
     pub fn query(&self, sql: &str) -> Result<Vec<u8>, Failure> {
-        let mut url = self.url.clone();
-        url.query_pairs_mut().append_pair("wait_end_of_query", "1");
-        self.send(self.http.post(url).body(sql.to_owned()))
+        self.post(&[("wait_end_of_query", "1")], sql.as_bytes(), Compression::None)
     }
 
-    /// Inserts a `Native` block.
-    pub fn insert(&self, insert: &Insert<'_>, block: &[u8]) -> Result<(), Failure> {
+    fn post(
+        &self,
+        parameters: &[(&str, &str)],
+        body: &[u8],
+        compression: Compression,
+    ) -> Result<Vec<u8>, Failure> {
         let mut url = self.url.clone();
-        let sql = insert.sql();
-        url.query_pairs_mut().extend_pairs(insert.parameters());
-        if self.deduplicate_insert {
-            let word = if insert.token.is_some() { "enable" } else { "disable" };
-            url.query_pairs_mut().append_pair("deduplicate_insert", word);
-        }
-        // A URL may have 64 KiB; a statement that is longer goes before the block.
-        let body = if sql.len() <= MAX_URL_SQL_BYTES {
-            url.query_pairs_mut().append_pair("query", &sql);
-            self.compression.compress(block)
-        } else {
-            self.compression.compress(&[sql.as_bytes(), b"\n", block].concat())
-        };
-        let body = body.map_err(|error| {
-            Failure::broken(Broken::BeforeSending, &format!("the block was not compressed: {error}"))
+        url.query_pairs_mut().extend_pairs(parameters);
+        let body = compression.compress(body).map_err(|error| {
+            Failure::broken(Broken::BeforeSending, &format!("the body was not compressed: {error}"))
         })?;
         let mut request = self.http.post(url).body(body);
-        if let Some(encoding) = self.compression.content_encoding() {
+        if let Some(encoding) = compression.content_encoding() {
             request = request.header(CONTENT_ENCODING, encoding);
         }
-        let answer = self.send(request)?;
+        self.send(request)
+    }
+
+    /// Inserts a `Native` block. What the server does not know of the insert's settings is left out.
+    pub fn insert(&self, insert: &Insert<'_>, block: &[u8]) -> Result<(), Failure> {
+        // Without tokens a replicated table knows blocks by their content, and would drop rows that are equal.
+        let insert = Insert { token: insert.token.filter(|_| self.profile.tokens), ..*insert };
+        let sql = insert.sql();
+        let mut parameters = insert.parameters();
+        // Since 26.2, on by default: without it, `insert_deduplicate` = 0 does nothing there.
+        let word = if insert.token.is_some() { "enable" } else { "disable" };
+        parameters.push(("deduplicate_insert", word.to_owned()));
+        let mut parameters: Vec<(&str, &str)> = parameters
+            .iter()
+            .filter(|(name, _)| self.profile.takes_setting(name))
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        // A URL may have 64 KiB; a statement that is longer goes before the block.
+        let answer = if sql.len() <= MAX_URL_SQL_BYTES {
+            parameters.push(("query", &sql));
+            self.post(&parameters, block, self.compression)
+        } else {
+            self.post(&parameters, &[sql.as_bytes(), b"\n", block].concat(), self.compression)
+        }?;
         match answer.is_empty() {
             true => Ok(()),
             // An insert has nothing to say when all is well.

@@ -1,11 +1,11 @@
 //! Tables that the host creates: the types of their columns, and the statements.
 //!
-//! The types are those that lose nothing on any server with DateTime64 and Date32. Where a value might not
-//! fit the type that it has at the source, the column is text:
+//! The types are those that lose nothing, of those that the server has ([`Profile::nearest`]). Where a value
+//! might not fit the type that it has at the source, the column is text:
 //! * decimals without a precision have 38 digits; those with a negative or a varying scale, or more digits
 //!   than 76, are `String`;
-//! * times of day are `Int64`, microseconds since midnight, because `Time64` is behind a setting on many
-//!   servers; those with nanoseconds are `String`;
+//! * times of day are `Time64` where the server has it without a setting, else `Int64`, microseconds since
+//!   midnight; those with nanoseconds are `String` then;
 //! * JSON is `String`, since a JSON column takes only objects and rounds long numbers;
 //! * arrays and maps that may be null are `Nullable(String)` with their JSON: no array can be null in
 //!   ClickHouse, and an empty one is something else.
@@ -14,6 +14,7 @@ use crate::columns::Kind;
 use crate::debezium::shape::{Guess, Structured, Wire};
 
 use super::names::{check_column, check_table, identifier, literal, shown};
+use super::profile::Profile;
 use super::types::ColumnType;
 
 /// A column of a table to be created.
@@ -39,7 +40,12 @@ pub const LINEAGE: [(&str, &str); 5] = [
 ];
 
 /// When the server took a row.
-const INSERTED_AT: &str = "`ts` DateTime64(3) DEFAULT now64(3)";
+fn inserted_at(profile: &Profile) -> &'static str {
+    match profile.datetime64_seconds {
+        Some(_) => "`ts` DateTime64(3) DEFAULT now64(3)",
+        None => "`ts` DateTime DEFAULT now()",
+    }
+}
 
 /// The columns of a table of dead letters that the host writes.
 pub const DEAD_LETTER_COLUMNS: [(&str, &str); 10] = [
@@ -61,11 +67,11 @@ pub const VERSION: [(&str, &str); 2] = [("_version", "UInt64"), ("_is_deleted", 
 /// The most labels of an enum that a transform may ask for, and the most bytes of one.
 const MAX_LABELS: (usize, usize) = (1_000, 255);
 
-/// The type that a copied column gets.
-pub fn column_type(wire: &Wire, nullable: bool) -> ColumnType {
+/// The type that a copied column gets on a server of this profile.
+pub fn column_type(wire: &Wire, nullable: bool, profile: &Profile) -> ColumnType {
     let ty = match wire {
         Wire::Array(_) | Wire::Map(_) if nullable => ColumnType::String,
-        wire => wire_type(wire),
+        wire => profile.nearest(wire_type(wire)),
     };
     if nullable { ty.into_nullable() } else { ty }
 }
@@ -84,9 +90,10 @@ fn wire_type(wire: &Wire) -> ColumnType {
         Wire::UInt64 => ColumnType::Int { signed: false, bits: 64 },
         Wire::Date | Wire::IsoDate | Wire::Structured(Structured::Date) => ColumnType::Date32,
         Wire::Structured(Structured::Timestamp | Structured::ZonedTimestamp) => utc(6),
-        Wire::Structured(Structured::Time) => wire_type(&Wire::TimeNanos),
         Wire::Structured(Structured::ZonedTime | Structured::Duration) => ColumnType::String,
-        Wire::TimeMillis | Wire::TimeMicros => ColumnType::Int { signed: true, bits: 64 },
+        Wire::TimeMillis => ColumnType::Time64(3),
+        Wire::TimeMicros => ColumnType::Time64(6),
+        Wire::TimeNanos | Wire::Structured(Structured::Time) => ColumnType::Time64(9),
         Wire::TimestampMillis => utc(3),
         Wire::TimestampMicros | Wire::TimestampIso => utc(6),
         Wire::TimestampNanos => utc(9),
@@ -100,7 +107,6 @@ fn wire_type(wire: &Wire) -> ColumnType {
         | Wire::DecimalText(None)
         | Wire::Bits(_)
         | Wire::VariableDecimal
-        | Wire::TimeNanos
         | Wire::JsonText
         | Wire::Json
         | Wire::Guess(Guess::Unknown | Guess::BigInt | Guess::Text | Guess::Json) => ColumnType::String,
@@ -129,17 +135,19 @@ fn decimal_type(scale: i32, precision: Option<u32>) -> ColumnType {
     }
 }
 
-/// The type that a computed column gets where its transform names none.
-pub fn computed_type(kind: Kind, nullable: bool) -> ColumnType {
+/// The type that a computed column gets where its transform names none, on a server of this profile.
+pub fn computed_type(kind: Kind, nullable: bool, profile: &Profile) -> ColumnType {
     let ty = match kind {
         Kind::Boolean => ColumnType::Bool,
-        Kind::Int | Kind::Time => ColumnType::Int { signed: true, bits: 64 },
+        Kind::Int => ColumnType::Int { signed: true, bits: 64 },
+        Kind::Time => ColumnType::Time64(6),
         Kind::Float => ColumnType::Float64,
         Kind::Date => ColumnType::Date32,
         Kind::Timestamp => utc(6),
         // A decimal's digits are not known, and text loses none.
         Kind::Decimal | Kind::Text | Kind::Json | Kind::Bytes => ColumnType::String,
     };
+    let ty = profile.nearest(ty);
     if nullable { ty.into_nullable() } else { ty }
 }
 
@@ -179,6 +187,8 @@ fn check_parameters(ty: &ColumnType) -> Result<(), String> {
             check_parameters(inner)
         }
         ColumnType::Map(key, value) => check_parameters(key).and_then(|()| check_parameters(value)),
+        ColumnType::Tuple(elements) => elements.iter().try_for_each(|(_, ty)| check_parameters(ty)),
+        ColumnType::Variant(types) => types.iter().try_for_each(check_parameters),
         _ => Ok(()),
     }
 }
@@ -197,7 +207,7 @@ pub fn create_table(
     table: &str,
     columns: &[NewColumn<'_>],
     key: &[&str],
-    replacing_deletes: bool,
+    profile: &Profile,
 ) -> Result<String, String> {
     check_table(database, table)?;
     check_columns(columns)?;
@@ -205,17 +215,19 @@ pub fn create_table(
     let mut lines: Vec<String> =
         columns.iter().map(|column| format!("{} {}", identifier(column.name), column.ty)).collect();
     if columns.iter().all(|column| column.name != "ts") {
-        lines.push(INSERTED_AT.to_owned());
+        lines.push(inserted_at(profile).to_owned());
     }
     let version = if key.is_empty() { &[][..] } else { &VERSION[..] };
-    lines.extend(LINEAGE.iter().chain(version).map(|(name, ty)| format!("{} {ty}", identifier(name))));
+    lines.extend(LINEAGE.iter().chain(version).map(|column| line(column, profile)));
     let (engine, order, window) = if key.is_empty() {
         ("MergeTree", "`_topic`, `_partition`, `_offset`, `_seq`".to_owned(), true)
     } else {
-        // So that the rows of a range can be found without reading the whole table.
-        lines.push("INDEX `_position` (`_partition`, `_offset`) TYPE minmax GRANULARITY 1".to_owned());
+        // So that the rows of a range can be found without reading the whole table. Servers of 2018 have none.
+        if profile.modern_syntax {
+            lines.push("INDEX `_position` (`_partition`, `_offset`) TYPE minmax GRANULARITY 1".to_owned());
+        }
         let names: Vec<String> = key.iter().map(|name| identifier(name)).collect();
-        let engine = match replacing_deletes {
+        let engine = match profile.replacing_deletes {
             true => "ReplacingMergeTree(`_version`, `_is_deleted`)",
             false => "ReplacingMergeTree(`_version`)",
         };
@@ -223,7 +235,7 @@ pub fn create_table(
         // no harm here.
         (engine, names.join(", "), false)
     };
-    Ok(statement(database, table, &lines, engine, &order, window))
+    Ok(statement(database, table, &lines, engine, &order, window && profile.windows))
 }
 
 /// The name of the view of a keyed table's rows that are there now.
@@ -312,12 +324,22 @@ pub fn truncate(database: &str, table: &str, topic: &str, partition: i32, offset
 ///
 /// # Errors
 /// Names that the server or the host does not take.
-pub fn create_dead_letters(database: &str, table: &str) -> Result<String, String> {
+pub fn create_dead_letters(database: &str, table: &str, profile: &Profile) -> Result<String, String> {
     check_table(database, table)?;
-    let mut lines: Vec<String> =
-        DEAD_LETTER_COLUMNS.iter().map(|(name, ty)| format!("{} {ty}", identifier(name))).collect();
-    lines.push(INSERTED_AT.to_owned());
-    Ok(statement(database, table, &lines, "MergeTree", "`pipeline`, `topic`, `partition`, `offset`", true))
+    let mut lines: Vec<String> = DEAD_LETTER_COLUMNS.iter().map(|column| line(column, profile)).collect();
+    lines.push(inserted_at(profile).to_owned());
+    let order = "`pipeline`, `topic`, `partition`, `offset`";
+    Ok(statement(database, table, &lines, "MergeTree", order, profile.windows))
+}
+
+/// A column of the host's own, in a type that the server has.
+fn line((name, ty): &(&str, &str), profile: &Profile) -> String {
+    format!("{} {}", identifier(name), own_type(ty, profile))
+}
+
+/// A type of the host's own, or the one that stands for it on this server.
+pub fn own_type(ty: &str, profile: &Profile) -> ColumnType {
+    profile.nearest(ColumnType::parse(ty).unwrap_or(ColumnType::String))
 }
 
 fn statement(
@@ -338,6 +360,19 @@ fn statement(
         identifier(table),
         lines.join(",\n    "),
     )
+}
+
+/// The name that a column is created under: in an array's, a point would make it a part of a Nested column.
+pub fn created_name(name: &str, ty: &ColumnType) -> String {
+    match ty {
+        ColumnType::Array(_) => plain_name(name),
+        _ => name.to_owned(),
+    }
+}
+
+/// A name without points.
+pub fn plain_name(name: &str) -> String {
+    name.replace('.', "_")
 }
 
 fn check_columns(columns: &[NewColumn<'_>]) -> Result<(), String> {
@@ -390,7 +425,7 @@ mod tests {
     use super::*;
 
     fn named(wire: &Wire, nullable: bool) -> String {
-        column_type(wire, nullable).to_string()
+        column_type(wire, nullable, &Profile::default()).to_string()
     }
 
     #[test]
@@ -414,9 +449,9 @@ mod tests {
             (Wire::VariableDecimal, "String", "Nullable(String)"),
             (Wire::Date, "Date32", "Nullable(Date32)"),
             (Wire::IsoDate, "Date32", "Nullable(Date32)"),
-            (Wire::TimeMillis, "Int64", "Nullable(Int64)"),
-            (Wire::TimeMicros, "Int64", "Nullable(Int64)"),
-            (Wire::TimeNanos, "String", "Nullable(String)"),
+            (Wire::TimeMillis, "Time64(3)", "Nullable(Time64(3))"),
+            (Wire::TimeMicros, "Time64(6)", "Nullable(Time64(6))"),
+            (Wire::TimeNanos, "Time64(9)", "Nullable(Time64(9))"),
             (Wire::TimestampMillis, "DateTime64(3, 'UTC')", "Nullable(DateTime64(3, 'UTC'))"),
             (Wire::TimestampMicros, "DateTime64(6, 'UTC')", "Nullable(DateTime64(6, 'UTC'))"),
             (Wire::TimestampNanos, "DateTime64(9, 'UTC')", "Nullable(DateTime64(9, 'UTC'))"),
@@ -438,7 +473,37 @@ mod tests {
             assert_eq!(named(&wire, false), plain, "{wire:?}");
             assert_eq!(named(&wire, true), nullable, "{wire:?}");
         }
-        assert_eq!(computed_type(Kind::Timestamp, true).to_string(), "Nullable(DateTime64(6, 'UTC'))");
+        let profile = Profile::default();
+        let computed = computed_type(Kind::Timestamp, true, &profile);
+        assert_eq!(computed.to_string(), "Nullable(DateTime64(6, 'UTC'))");
+    }
+
+    #[test]
+    fn an_old_server_gets_types_that_it_has() {
+        let old = Profile::oldest();
+        for (wire, plain, nullable) in [
+            (Wire::Bool, "UInt8", "Nullable(UInt8)"),
+            (Wire::Date, "String", "Nullable(String)"),
+            (Wire::TimeMicros, "Int64", "Nullable(Int64)"),
+            (Wire::TimeNanos, "String", "Nullable(String)"),
+            (Wire::TimestampMicros, "String", "Nullable(String)"),
+            (Wire::Decimal { scale: 2, precision: Some(40) }, "String", "Nullable(String)"),
+            (Wire::Decimal { scale: 2, precision: Some(38) }, "Decimal(38, 2)", "Nullable(Decimal(38, 2))"),
+            (Wire::Map(Box::new(Wire::Text)), "String", "Nullable(String)"),
+            (Wire::Array(Box::new(Wire::Date)), "Array(Nullable(String))", "Nullable(String)"),
+            (Wire::Uuid, "UUID", "Nullable(UUID)"),
+        ] {
+            assert_eq!(column_type(&wire, false, &old).to_string(), plain, "{wire:?}");
+            assert_eq!(column_type(&wire, true, &old).to_string(), nullable, "{wire:?}");
+        }
+        assert_eq!(computed_type(Kind::Timestamp, false, &old).to_string(), "String");
+        let id = ColumnType::Int { signed: true, bits: 64 };
+        let sql =
+            create_table("db", "t", &[NewColumn { name: "id", ty: &id }], &[], &old).expect("good names");
+        assert!(sql.contains("`ts` DateTime DEFAULT now(),\n    `_topic` String,"), "{sql}");
+        assert!(sql.ends_with("ORDER BY (`_topic`, `_partition`, `_offset`, `_seq`)"), "{sql}");
+        let sql = create_dead_letters("db", "d", &old).expect("good names");
+        assert!(sql.contains("`timestamp` Nullable(String)") && !sql.contains("SETTINGS"), "{sql}");
     }
 
     #[test]
@@ -472,8 +537,10 @@ mod tests {
             Wire::Guess(Guess::BigInt),
         ] {
             for nullable in [false, true] {
-                let ty = column_type(&wire, nullable);
+                let ty = column_type(&wire, nullable, &Profile::default());
                 assert_eq!(check(Source::Wire(&wire), nullable, &ty), Ok(Fit::Exact), "{wire:?}");
+                let old = column_type(&wire, nullable, &Profile::oldest());
+                assert_eq!(check(Source::Wire(&wire), nullable, &old), Ok(Fit::Exact), "{wire:?}");
             }
         }
         for kind in [
@@ -488,11 +555,10 @@ mod tests {
             Kind::Time,
             Kind::Timestamp,
         ] {
-            assert_eq!(
-                check(Source::Kind(kind), true, &computed_type(kind, true)),
-                Ok(Fit::Exact),
-                "{kind:?}"
-            );
+            for profile in [Profile::default(), Profile::oldest()] {
+                let ty = computed_type(kind, true, &profile);
+                assert_eq!(check(Source::Kind(kind), true, &ty), Ok(Fit::Exact), "{kind:?}");
+            }
         }
     }
 
@@ -500,7 +566,7 @@ mod tests {
     fn a_log_is_ordered_by_the_records_position_and_remembers_tokens() {
         let ty = ColumnType::String.into_nullable();
         let columns = [NewColumn { name: "na`me", ty: &ty }];
-        let sql = create_table("db", "orders", &columns, &[], true).expect("good names");
+        let sql = create_table("db", "orders", &columns, &[], &Profile::default()).expect("good names");
         assert_eq!(
             sql,
             "CREATE TABLE IF NOT EXISTS `db`.`orders`\n(\n    `na\\`me` Nullable(String),\n    \
@@ -515,8 +581,8 @@ mod tests {
     #[test]
     fn a_plans_own_ts_is_left_alone() {
         let ty = utc(6);
-        let sql =
-            create_table("db", "t", &[NewColumn { name: "ts", ty: &ty }], &[], true).expect("good names");
+        let sql = create_table("db", "t", &[NewColumn { name: "ts", ty: &ty }], &[], &Profile::default())
+            .expect("good names");
         assert_eq!(sql.matches("`ts`").count(), 1);
     }
 
@@ -524,16 +590,23 @@ mod tests {
     fn a_keyed_table_replaces_rows_by_version() {
         let (id, text) = (ColumnType::Int { signed: true, bits: 64 }, ColumnType::String.into_nullable());
         let columns = [NewColumn { name: "id", ty: &id }, NewColumn { name: "v", ty: &text }];
-        let sql = create_table("db", "t", &columns, &["id"], true).expect("a good key");
+        let sql = create_table("db", "t", &columns, &["id"], &Profile::default()).expect("a good key");
         assert!(
             sql.ends_with("ENGINE = ReplacingMergeTree(`_version`, `_is_deleted`)\nORDER BY (`id`)"),
             "{sql}"
         );
-        let old = create_table("db", "t", &columns, &["id"], false).expect("a good key");
+        let old = create_table(
+            "db",
+            "t",
+            &columns,
+            &["id"],
+            &Profile { replacing_deletes: false, ..Profile::default() },
+        )
+        .expect("a good key");
         assert!(old.contains("    `_is_deleted` UInt8"), "{old}");
         assert!(old.contains("ENGINE = ReplacingMergeTree(`_version`)\nORDER BY (`id`)"), "{old}");
-        assert!(create_table("db", "t", &columns, &["v"], true).is_err(), "nullable");
-        assert!(create_table("db", "t", &columns, &["x"], true).is_err(), "not there");
+        assert!(create_table("db", "t", &columns, &["v"], &Profile::default()).is_err(), "nullable");
+        assert!(create_table("db", "t", &columns, &["x"], &Profile::default()).is_err(), "not there");
     }
 
     #[test]
@@ -587,9 +660,12 @@ mod tests {
             &[NewColumn { name: "a", ty: &json }],
             &[NewColumn { name: "", ty: &text }],
         ] {
-            assert!(create_table("db", "t", columns, &[], true).is_err(), "{columns:?}");
+            assert!(create_table("db", "t", columns, &[], &Profile::default()).is_err(), "{columns:?}");
         }
-        assert!(create_table("db", "../t", &[NewColumn { name: "a", ty: &text }], &[], true).is_err());
+        assert!(
+            create_table("db", "../t", &[NewColumn { name: "a", ty: &text }], &[], &Profile::default())
+                .is_err()
+        );
     }
 
     #[test]
@@ -602,7 +678,8 @@ mod tests {
             "Foo",
             "Array(Foo)",
             "JSON(a Int8)",
-            "Tuple(String)",
+            "Tuple(Foo)",
+            "Variant(JSON, String)",
             "",
             &format!("Enum16({})", labels.join(", ")),
             &format!("Enum8('{}' = 1)", "x".repeat(256)),
@@ -614,7 +691,7 @@ mod tests {
 
     #[test]
     fn dead_letters_keep_the_record_and_the_reason() {
-        let sql = create_dead_letters("db", "dead_letters").expect("good names");
+        let sql = create_dead_letters("db", "dead_letters", &Profile::default()).expect("good names");
         for name in [
             "pipeline",
             "topic",

@@ -7,6 +7,8 @@ use super::convert::{self, Fit};
 use super::ddl;
 use super::keyed;
 use super::names::identifier;
+use super::policy::Policies;
+use super::profile::Profile;
 use super::table::{Table, planned_type, source_of_column};
 use super::types::{ColumnType, DefaultKind, TableColumn};
 use crate::debezium::shape::Shape;
@@ -36,16 +38,31 @@ pub struct Difference {
 }
 
 /// How `table` differs from what rows of `output`, for changes of `shape`, need.
-pub fn difference(table: &Table, output: &Output, shape: &Shape) -> Difference {
+pub fn difference(
+    table: &Table,
+    output: &Output,
+    shape: &Shape,
+    profile: &Profile,
+    policies: &Policies,
+) -> Difference {
     let mut steps = Vec::new();
-    let ours = is_made_by_host(table);
+    let ours = is_made_by_host(table, profile);
     for column in &output.columns {
-        let planned = planned_type(column, shape);
-        let Some(present) = table.columns.iter().find(|present| present.name == column.name) else {
+        let planned = planned_type(column, shape, profile);
+        let (planned, name) = match output.key.contains(&column.name) {
+            true => (planned, column.name.clone()),
+            false => {
+                let planned = policies.created(&table.name, &column.name, planned);
+                let name = ddl::created_name(&column.name, &planned);
+                (planned, name)
+            }
+        };
+        let is_it = |present: &&TableColumn| present.name == column.name || present.name == name;
+        let Some(present) = table.columns.iter().find(is_it) else {
             // A key is part of how the table is sorted, and cannot come later.
             if !output.key.contains(&column.name) {
                 // Rows that are there already have none: null where the type can say so.
-                steps.push(Step { name: column.name.clone(), ty: planned.into_nullable(), widens: false });
+                steps.push(Step { name, ty: planned.into_nullable(), widens: false });
             }
             continue;
         };
@@ -55,10 +72,12 @@ pub fn difference(table: &Table, output: &Output, shape: &Shape) -> Difference {
         if ours && !is_exact && !is_fixed {
             let wider =
                 wider(&present.ty, &planned).filter(|ty| convert::check(source, nullable, ty).is_ok());
-            steps.extend(wider.map(|ty| Step { name: column.name.clone(), ty, widens: true }));
+            steps.extend(wider.map(|ty| Step { name: present.name.clone(), ty, widens: true }));
         }
     }
-    let brought = |name: &str| output.columns.iter().any(|column| column.name == name);
+    let brought = |name: &str| {
+        output.columns.iter().any(|column| column.name == name || ddl::plain_name(&column.name) == name)
+    };
     let of_host = |name: &str| LINEAGE.contains(&name) || VERSION.contains(&name) || name == "ts";
     let idle = table.columns.iter().filter(|column| column.default_kind == DefaultKind::None);
     let idle = idle.filter(|column| !brought(&column.name) && !of_host(&column.name));
@@ -66,9 +85,10 @@ pub fn difference(table: &Table, output: &Output, shape: &Shape) -> Difference {
 }
 
 /// Whether the host made the table: it has the columns that the host adds, in the very types of its own.
-pub fn is_made_by_host(table: &Table) -> bool {
+pub fn is_made_by_host(table: &Table, profile: &Profile) -> bool {
     ddl::LINEAGE.iter().all(|(name, ty)| {
-        table.columns.iter().any(|column| column.name == *name && column.ty.to_string() == *ty)
+        let ty = ddl::own_type(ty, profile);
+        table.columns.iter().any(|column| column.name == *name && column.ty == ty)
     })
 }
 
@@ -123,7 +143,7 @@ pub fn changed(table: &Table, steps: &[Step]) -> Table {
             Some(column) => column.ty = ty.clone(),
             None => {
                 let (name, ty) = (name.clone(), ty.clone());
-                table.columns.push(TableColumn { name, ty, default_kind: DefaultKind::None });
+                table.columns.push(TableColumn { name, ty, default_kind: DefaultKind::None, in_key: false });
             }
         }
     }
@@ -189,12 +209,12 @@ mod tests {
             typed: true,
             fields,
         };
-        (Table::planned("db", "t", &columns, &key).unwrap(), output, shape)
+        (Table::planned("db", "t", &columns, &key, &Profile::default()).unwrap(), output, shape)
     }
 
     fn steps(present: &[(&str, &str)], fields: Vec<Field>, key: &[&str]) -> Vec<(String, String, bool)> {
         let (table, output, shape) = case(present, fields, key);
-        let steps = difference(&table, &output, &shape).steps;
+        let steps = difference(&table, &output, &shape, &Profile::default(), &Policies::default()).steps;
         steps.into_iter().map(|step| (step.name, step.ty.to_string(), step.widens)).collect()
     }
 
@@ -230,9 +250,12 @@ mod tests {
     fn only_tables_that_the_host_made_are_widened_but_all_get_columns() {
         let fields = vec![field("id", Wire::Int(64), false), field("more", Wire::Text, true)];
         let (mut table, output, shape) = case(&[("id", "Int32")], fields, &[]);
-        assert_eq!(difference(&table, &output, &shape).steps.len(), 2);
+        assert_eq!(
+            difference(&table, &output, &shape, &Profile::default(), &Policies::default()).steps.len(),
+            2
+        );
         table.columns.retain(|column| column.name != "_transform");
-        let steps = difference(&table, &output, &shape).steps;
+        let steps = difference(&table, &output, &shape, &Profile::default(), &Policies::default()).steps;
         assert_eq!(steps.iter().map(|step| step.name.as_str()).collect::<Vec<_>>(), ["more"]);
     }
 
@@ -241,7 +264,7 @@ mod tests {
         let present = [("id", "Int32"), ("gone", "String"), ("ts", "DateTime64(3)")];
         let (table, output, shape) = case(&present, vec![field("id", Wire::Int(32), false)], &["id"]);
         assert_eq!(
-            difference(&table, &output, &shape),
+            difference(&table, &output, &shape, &Profile::default(), &Policies::default()),
             Difference { steps: vec![], idle: vec!["gone".into()] }
         );
     }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use serde_json::Value as Json;
+
 use super::types::ColumnType;
 use crate::debezium::shape::Wire;
 use crate::debezium::value::Value;
@@ -50,11 +52,43 @@ pub fn blank(ty: &ColumnType) -> Value<'_> {
         ColumnType::Array(_) => Value::Array("[]", ANY),
         ColumnType::Map(..) => Value::Map("{}", ANY),
         ColumnType::Json(_) => Value::Json("{}".into()),
+        ColumnType::Tuple(_) | ColumnType::Point => Value::Json(blank_json(ty).to_string().into()),
+        ColumnType::Variant(_) => Value::Null,
         ColumnType::String
         | ColumnType::Nullable(_)
         | ColumnType::LowCardinality(_)
-        | ColumnType::Tuple(_)
         | ColumnType::Unsupported(_) => Value::Text("".into()),
+    }
+}
+
+/// The same as JSON, for what is inside of tuples.
+fn blank_json(ty: &ColumnType) -> Json {
+    if ty.takes_null() {
+        return Json::Null;
+    }
+    match ty.bare() {
+        ColumnType::Int { .. } | ColumnType::Decimal { .. } | ColumnType::Float32 | ColumnType::Float64 => {
+            0.into()
+        }
+        ColumnType::Bool => false.into(),
+        ColumnType::FixedString(bytes) => "\0".repeat(*bytes as usize).into(),
+        ColumnType::Date | ColumnType::Date32 => "1970-01-01".into(),
+        ColumnType::DateTime(_) | ColumnType::DateTime64(..) => "1970-01-01T00:00:00Z".into(),
+        ColumnType::Array(_) => Json::Array(vec![]),
+        ColumnType::Map(..) | ColumnType::Json(_) => Json::Object(serde_json::Map::new()),
+        ColumnType::Point => vec![0, 0].into(),
+        ColumnType::Tuple(elements) => {
+            let values = elements.iter().map(|(_, ty)| blank_json(ty));
+            match elements.iter().map(|(name, _)| name.clone()).collect::<Option<Vec<String>>>() {
+                Some(names) => Json::Object(names.into_iter().zip(values).collect()),
+                None => Json::Array(values.collect()),
+            }
+        }
+        other => match blank(other) {
+            Value::Text(text) => text.into(),
+            // A time of day has no form in JSON.
+            _ => Json::Null,
+        },
     }
 }
 

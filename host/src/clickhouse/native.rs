@@ -10,6 +10,7 @@ use crate::debezium::value::{self, Value};
 
 use super::convert::{Decode, Profile};
 use super::names;
+use super::policy::{Instead, Replaced, Rules};
 use super::types::ColumnType;
 
 mod leaf;
@@ -31,7 +32,11 @@ pub struct Block<'a> {
     encoding: Encoding<'a>,
     rows: usize,
     out: Vec<u8>,
+    rules: Rules,
     failed: Vec<(usize, String)>,
+    replaced: Replaced,
+    /// The parts of Nested columns so far: the name that they share, their own, and where their offsets begin.
+    parts: Vec<(String, String, usize)>,
 }
 
 impl<'a> Block<'a> {
@@ -40,7 +45,30 @@ impl<'a> Block<'a> {
         let mut out = Vec::new();
         put_varuint(&mut out, columns);
         put_varuint(&mut out, rows);
-        Block { encoding, rows, out, failed: Vec::new() }
+        let (rules, replaced) = (Rules::default(), Replaced::default());
+        Block { encoding, rows, out, rules, failed: Vec::new(), replaced, parts: Vec::new() }
+    }
+
+    /// What holds for the columns that are added from now on; at first, nothing is replaced.
+    pub fn set_rules(&mut self, rules: Rules) {
+        self.rules = rules;
+    }
+
+    /// How many values were replaced by others, by column.
+    pub fn replaced(&self) -> &Replaced {
+        &self.replaced
+    }
+
+    /// The column that is added now: where its bytes go, and what becomes of values that do not fit.
+    fn begin<'b>(&'b mut self, name: &'b str, ty: &'b ColumnType) -> (&'b mut Vec<u8>, Misfits<'b>) {
+        put_header(&mut self.out, name, ty);
+        if let (Some((nested, _)), ColumnType::Array(inner)) = (name.split_once('.'), ty)
+            && !inner.has_variant()
+        {
+            self.parts.push((nested.to_owned(), name.to_owned(), self.out.len()));
+        }
+        let Block { encoding, rules, failed, replaced, out, .. } = self;
+        (out, Misfits { name, ty, rules: *rules, profile: encoding.profile, failed, replaced })
     }
 
     /// Adds a column. A value that cannot be written leaves a placeholder, so that the columns stay aligned,
@@ -51,7 +79,9 @@ impl<'a> Block<'a> {
         ty: &ColumnType,
         values: impl Iterator<Item = Result<Value<'v>, String>>,
     ) {
-        encode_column(self.encoding, ty, name, self.rows, values, &mut self.out, &mut self.failed);
+        let (encoding, rows) = (self.encoding, self.rows);
+        let (out, misfits) = self.begin(name, ty);
+        encode_values(encoding, rows, values, out, misfits);
     }
 
     /// Adds a column of cells that stand in the events, row by row: the JSON of a cell where it has some, and
@@ -64,25 +94,16 @@ impl<'a> Block<'a> {
         json: impl Fn(usize) -> Option<&'v [u8]>,
         value: impl Fn(usize) -> Result<Value<'v>, String>,
     ) {
-        let Block { encoding, rows, out, failed } = self;
-        put_header(out, name, ty);
-        let nullable = ty.is_nullable();
+        let (encoding, rows) = (self.encoding, self.rows);
+        let (out, misfits) = self.begin(name, ty);
         match (plain, ty.bare()) {
-            (Plain::Int, ColumnType::Int { signed: true, bits: 64 }) => copy(
-                &leaf::int::<i64>(),
-                plain_int,
-                nullable,
-                *rows,
-                json,
-                value,
-                out,
-                failing(name, ty, failed),
-            ),
-            (Plain::Text, ColumnType::String) => {
-                let leaf = leaf::string(encoding.decode);
-                copy(&leaf, plain_text, nullable, *rows, json, value, out, failing(name, ty, failed))
+            (Plain::Int, ColumnType::Int { signed: true, bits: 64 }) => {
+                copy(&leaf::int::<i64>(), plain_int, rows, json, value, out, misfits);
             }
-            _ => encode_values(*encoding, ty, name, *rows, (0..*rows).map(value), out, failed),
+            (Plain::Text, ColumnType::String) => {
+                copy(&leaf::string(encoding.decode), plain_text, rows, json, value, out, misfits);
+            }
+            _ => encode_values(encoding, rows, (0..rows).map(value), out, misfits),
         }
     }
 
@@ -95,25 +116,36 @@ impl<'a> Block<'a> {
         kind: Kind,
         cells: impl Iterator<Item = usize>,
     ) {
-        encode_computed(
-            self.encoding,
-            ty,
-            name,
-            column,
-            kind,
-            self.rows,
-            cells,
-            &mut self.out,
-            &mut self.failed,
-        );
+        let values = cells.map(|index| cell(column, kind, index));
+        self.column(name, ty, values);
+    }
+
+    /// The arrays of a Nested column must be equally long in each row: the server would refuse the whole block.
+    fn check_parts(&mut self) {
+        for (index, (nested, name, at)) in self.parts.iter().enumerate() {
+            let before = self.parts.iter().take(index).find(|(other, ..)| other == nested);
+            let Some((_, other, other_at)) = before else { continue };
+            for row in 0..self.rows {
+                if length_at(&self.out, *at, row) != length_at(&self.out, *other_at, row) {
+                    let (name, other) = (names::shown(name), names::shown(other));
+                    let reason = format!(
+                        "column {name}: its array is not as long as that of {other}, which is part of the same Nested column"
+                    );
+                    self.failed.push((row, reason));
+                }
+            }
+        }
     }
 
     /// Adds a column that has the same text in each row. Where the type does not take it, every row fails.
     pub fn constant(&mut self, name: &str, ty: &ColumnType, text: &str) {
         let mut one = Vec::new();
-        let mut failed = Vec::new();
+        let (mut failed, mut replaced) = (Vec::new(), Replaced::default());
         let value = std::iter::once(Ok(Value::Text(text.into())));
-        encode_values(self.encoding, ty, name, 1, value, &mut one, &mut failed);
+        let profile = self.encoding.profile;
+        let rules = Rules::default();
+        let misfits = Misfits { name, ty, rules, profile, failed: &mut failed, replaced: &mut replaced };
+        encode_values(self.encoding, 1, value, &mut one, misfits);
         put_header(&mut self.out, name, ty);
         // The null map of one row is a byte; the rest is the value.
         let nulls = usize::from(ty.is_nullable()).min(one.len());
@@ -130,43 +162,11 @@ impl<'a> Block<'a> {
     /// The block's bytes, and the rows that failed: each once, ascending, with the first reason. If there are
     /// any, the block must be built again without them.
     pub fn finish(mut self) -> (Vec<u8>, Vec<(usize, String)>) {
+        self.check_parts();
         self.failed.sort_by_key(|(row, _)| *row);
         self.failed.dedup_by_key(|(row, _)| *row);
         (self.out, self.failed)
     }
-}
-
-/// Appends a column of `rows` values to `out`. A value that cannot be written leaves a placeholder and its
-/// row in `failed`, with a reason that names the column and never shows the value.
-pub fn encode_column<'v>(
-    encoding: Encoding<'_>,
-    ty: &ColumnType,
-    name: &str,
-    rows: usize,
-    values: impl Iterator<Item = Result<Value<'v>, String>>,
-    out: &mut Vec<u8>,
-    failed: &mut Vec<(usize, String)>,
-) {
-    put_header(out, name, ty);
-    encode_values(encoding, ty, name, rows, values, out, failed);
-}
-
-/// Appends a computed column as [`encode_column`] does: of its cells those at `cells`, one for each row.
-#[expect(clippy::too_many_arguments, reason = "encode_column's, and where its values come from")]
-pub fn encode_computed(
-    encoding: Encoding<'_>,
-    ty: &ColumnType,
-    name: &str,
-    column: &Column,
-    kind: Kind,
-    rows: usize,
-    cells: impl Iterator<Item = usize>,
-    out: &mut Vec<u8>,
-    failed: &mut Vec<(usize, String)>,
-) {
-    put_header(out, name, ty);
-    let values = cells.map(|index| cell(column, kind, index));
-    encode_values(encoding, ty, name, rows, values, out, failed);
 }
 
 /// A computed column's cell as a value.
@@ -204,6 +204,10 @@ pub fn cell(column: &Column, kind: Kind, index: usize) -> Result<Value<'_>, Stri
 fn int_cell(number: i64, kind: Kind) -> Result<Value<'static>, String> {
     match kind {
         Kind::Int => Ok(Value::Int(number)),
+        // So the contract says that infinity stands.
+        Kind::Date | Kind::Timestamp if matches!(number, i64::MIN | i64::MAX) => {
+            Ok(Value::Infinite { negative: number < 0 })
+        }
         Kind::Date => Ok(Value::Date(number)),
         Kind::Time => number
             .checked_mul(1_000)
@@ -238,81 +242,128 @@ fn put_header(out: &mut Vec<u8>, name: &str, ty: &ColumnType) {
     put_text(out, ty.sent().to_string().as_bytes());
 }
 
+/// What becomes of the values of a column that do not fit it.
+struct Misfits<'b> {
+    name: &'b str,
+    ty: &'b ColumnType,
+    rules: Rules,
+    profile: &'b Profile,
+    failed: &'b mut Vec<(usize, String)>,
+    replaced: &'b mut Replaced,
+}
+
+impl Misfits<'_> {
+    /// Notes a row that cannot be written.
+    fn fail(&mut self, row: usize, reason: &str) {
+        let Misfits { name, ty, .. } = self;
+        self.failed.push((row, format!("column {} ({ty}): {reason}", names::shown(name))));
+    }
+
+    /// What to write in place of a value that was refused. Where nothing may stand for it, its row has failed,
+    /// and a placeholder keeps the columns aligned.
+    fn instead(&mut self, row: usize, value: &Value<'_>, reason: &str) -> Instead {
+        match self.rules.instead(value, self.ty, self.ty.is_nullable(), self.profile) {
+            Some((instead, replacement)) => {
+                self.replaced.add(self.name, replacement, 1);
+                instead
+            }
+            None => {
+                match value::shown_in_errors() {
+                    true => self.fail(row, &format!("{reason}; the value is {}", start_of(value))),
+                    false => self.fail(row, reason),
+                }
+                Instead::Empty
+            }
+        }
+    }
+}
+
+/// The beginning of a value, for those who asked to see values.
+fn start_of(value: &Value<'_>) -> String {
+    let text = format!("{value:?}");
+    let start: String = text.chars().take(60).collect();
+    if start.len() < text.len() { format!("{start}…") } else { start }
+}
+
 /// Chooses how the column's values are written, once.
 fn encode_values<'v>(
     encoding: Encoding<'_>,
-    ty: &ColumnType,
-    name: &str,
     rows: usize,
     values: impl Iterator<Item = Result<Value<'v>, String>>,
     out: &mut Vec<u8>,
-    failed: &mut Vec<(usize, String)>,
+    misfits: Misfits<'_>,
 ) {
-    let fail = failing(name, ty, failed);
-    let nullable = ty.is_nullable();
+    let ty = misfits.ty;
     match ty.bare() {
+        // NaN has no place in an order.
+        ColumnType::Float32 | ColumnType::Float64 if misfits.rules.in_key => {
+            let values = values.map(|value| match value {
+                Ok(Value::Float(number)) if number.is_nan() => Err(NAN_IN_KEY.to_owned()),
+                Ok(Value::Text(text)) if text == "NaN" => Err(NAN_IN_KEY.to_owned()),
+                other => other,
+            });
+            fill(&leaf::any(ty.bare(), encoding), rows, values, out, misfits);
+        }
         // Those that most columns have are written by code of their own.
-        ColumnType::Int { signed: true, bits: 32 } => {
-            fill(&leaf::int::<i32>(), nullable, rows, values, out, fail)
-        }
-        ColumnType::Int { signed: true, bits: 64 } => {
-            fill(&leaf::int::<i64>(), nullable, rows, values, out, fail)
-        }
-        ColumnType::Float64 => fill(&leaf::float64(), nullable, rows, values, out, fail),
-        ColumnType::String => fill(&leaf::string(encoding.decode), nullable, rows, values, out, fail),
+        ColumnType::Int { signed: true, bits: 32 } => fill(&leaf::int::<i32>(), rows, values, out, misfits),
+        ColumnType::Int { signed: true, bits: 64 } => fill(&leaf::int::<i64>(), rows, values, out, misfits),
+        ColumnType::Float64 => fill(&leaf::float64(), rows, values, out, misfits),
+        ColumnType::String => fill(&leaf::string(encoding.decode), rows, values, out, misfits),
         ColumnType::DateTime64(digits, _) => {
-            fill(&leaf::datetime64(*digits, encoding.profile), nullable, rows, values, out, fail)
+            fill(&leaf::datetime64(*digits, encoding.profile), rows, values, out, misfits);
         }
-        ColumnType::Array(_) | ColumnType::Map(..) => {
-            nested::fill(ty, encoding, rows, values, out, fail);
-        }
-        bare => fill(&leaf::any(bare, encoding), nullable, rows, values, out, fail),
+        ColumnType::Array(_)
+        | ColumnType::Map(..)
+        | ColumnType::Tuple(_)
+        | ColumnType::Point
+        | ColumnType::Variant(_) => nested::fill(encoding, rows, values, out, misfits),
+        bare => fill(&leaf::any(bare, encoding), rows, values, out, misfits),
     }
 }
 
-/// Notes the rows of a column that cannot be written.
-fn failing(name: &str, ty: &ColumnType, failed: &mut Vec<(usize, String)>) -> impl FnMut(usize, String) {
-    move |row, reason| failed.push((row, format!("column {} ({ty}): {reason}", names::shown(name))))
-}
+const NAN_IN_KEY: &str = "NaN in a column that the table is sorted by has no place in its order";
 
 fn fill<'v, W: Fn(&Value<'_>, &mut Vec<u8>) -> Result<(), String>>(
     leaf: &Leaf<W>,
-    nullable: bool,
     rows: usize,
     mut values: impl Iterator<Item = Result<Value<'v>, String>>,
     out: &mut Vec<u8>,
-    mut fail: impl FnMut(usize, String),
+    mut misfits: Misfits<'_>,
 ) {
-    let nulls = put_nulls(nullable, rows, out);
+    let nulls = put_nulls(misfits.ty.is_nullable(), rows, out);
     for row in 0..rows {
-        let value = values.next().unwrap_or_else(|| Err("it has no value for this row".to_owned()));
-        if let Err(reason) = put(leaf, value, nulls.map(|nulls| nulls + row), out) {
-            fail(row, reason);
-        }
+        let value = values.next().unwrap_or_else(|| Err(NO_VALUE.to_owned()));
+        put(leaf, row, &value, nulls, out, &mut misfits);
     }
 }
 
+const NO_VALUE: &str = "it has no value for this row";
+
 /// As [`fill`], but for cells that `plain` can write from their JSON.
-#[expect(clippy::too_many_arguments, reason = "fill's, and the way around it")]
 fn copy<'v, W: Fn(&Value<'_>, &mut Vec<u8>) -> Result<(), String>>(
     leaf: &Leaf<W>,
     plain: impl Fn(&[u8], &mut Vec<u8>) -> bool,
-    nullable: bool,
     rows: usize,
     json: impl Fn(usize) -> Option<&'v [u8]>,
     value: impl Fn(usize) -> Result<Value<'v>, String>,
     out: &mut Vec<u8>,
-    mut fail: impl FnMut(usize, String),
+    mut misfits: Misfits<'_>,
 ) {
-    let nulls = put_nulls(nullable, rows, out);
+    let nulls = put_nulls(misfits.ty.is_nullable(), rows, out);
     for row in 0..rows {
-        if json(row).is_some_and(|json| plain(json, out)) {
-            continue;
-        }
-        if let Err(reason) = put(leaf, value(row), nulls.map(|nulls| nulls + row), out) {
-            fail(row, reason);
+        if !json(row).is_some_and(|json| plain(json, out)) {
+            put(leaf, row, &value(row), nulls, out, &mut misfits);
         }
     }
+}
+
+/// How long a row's array is; the column's offsets begin at `at`.
+fn length_at(out: &[u8], at: usize, row: usize) -> u64 {
+    let end = |row: usize| {
+        let bytes = out.get(at + row * 8..).and_then(<[u8]>::first_chunk::<8>);
+        bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    };
+    end(row).wrapping_sub(row.checked_sub(1).map_or(0, end))
 }
 
 /// Appends the null map of a column that has one, all zeros; gives back where it begins.
@@ -321,26 +372,40 @@ fn put_nulls(nullable: bool, rows: usize, out: &mut Vec<u8>) -> Option<usize> {
     nullable.then(|| out.resize(nulls + rows, 0)).map(|()| nulls)
 }
 
-/// Appends one value; `null` is its place in the null map. One that cannot be written leaves a placeholder.
+/// Appends one value; `nulls` is where the null map begins. One that cannot be written leaves what may stand
+/// for it, or a placeholder.
 fn put<W: Fn(&Value<'_>, &mut Vec<u8>) -> Result<(), String>>(
     leaf: &Leaf<W>,
-    value: Result<Value<'_>, String>,
-    null: Option<usize>,
+    row: usize,
+    value: &Result<Value<'_>, String>,
+    nulls: Option<usize>,
     out: &mut Vec<u8>,
-) -> Result<(), String> {
-    let written = match value {
-        Ok(Value::Null) if let Some(null) = null.and_then(|null| out.get_mut(null)) => {
-            *null = 1;
-            out.extend_from_slice(&leaf.empty);
-            return Ok(());
+    misfits: &mut Misfits<'_>,
+) {
+    let instead = match value {
+        Ok(Value::Null) if nulls.is_some() => Instead::Null,
+        Ok(value) => match (leaf.write)(value, out) {
+            Ok(()) => return,
+            Err(reason) => misfits.instead(row, value, &reason),
+        },
+        Err(reason) => {
+            misfits.fail(row, reason);
+            Instead::Empty
         }
-        Ok(value) => (leaf.write)(&value, out),
-        Err(reason) => Err(reason),
     };
-    if written.is_err() {
-        out.extend_from_slice(&leaf.empty);
+    match instead {
+        Instead::Value(value) => match (leaf.write)(&value, out) {
+            Ok(()) => return,
+            Err(reason) => misfits.fail(row, &reason),
+        },
+        Instead::Null => {
+            if let Some(null) = nulls.and_then(|nulls| out.get_mut(nulls + row)) {
+                *null = 1;
+            }
+        }
+        Instead::Empty => {}
     }
-    written
+    out.extend_from_slice(&leaf.empty);
 }
 
 fn plain_int(json: &[u8], out: &mut Vec<u8>) -> bool {

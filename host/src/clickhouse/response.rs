@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::debezium::value;
+
 /// What became of a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -57,6 +59,50 @@ pub enum Broken {
 
 /// The most bytes of a message that are kept.
 const MAX_MESSAGE_BYTES: usize = 500;
+
+/// The cells of an answer in the format `TabSeparated`, which servers of any age have, line by line.
+pub fn cells(answer: &[u8]) -> Vec<Vec<String>> {
+    let text = String::from_utf8_lossy(answer);
+    let lines = text.strip_suffix('\n').map_or(Vec::new(), |lines| lines.split('\n').collect());
+    lines.iter().map(|line| line.split('\t').map(unescaped).collect()).collect()
+}
+
+/// The same, of so many cells a line.
+///
+/// # Errors
+/// Lines of more or fewer cells.
+pub fn table<const N: usize>(answer: &[u8]) -> Result<Vec<[String; N]>, Failure> {
+    let wrong = |line: Vec<String>| {
+        Failure::halt(&format!("the server's answer has {} cells in a line, not {N}", line.len()))
+    };
+    cells(answer).into_iter().map(|line| line.try_into().map_err(wrong)).collect()
+}
+
+/// A cell of `TabSeparated` as the text that it stands for.
+fn unescaped(cell: &str) -> String {
+    let mut text = String::with_capacity(cell.len());
+    let mut characters = cell.chars();
+    while let Some(character) = characters.next() {
+        text.push(match character {
+            '\\' => match characters.next() {
+                Some('n') => '\n',
+                Some('t') => '\t',
+                Some('r') => '\r',
+                Some('0') => '\0',
+                Some('b') => '\u{8}',
+                Some('f') => '\u{c}',
+                Some('N') => {
+                    text.push_str("NULL");
+                    continue;
+                }
+                Some(other) => other,
+                None => continue,
+            },
+            plain => plain,
+        });
+    }
+    text
+}
 
 /// What an exception's text begins with in the middle of an answer.
 const MARKER: &[u8] = b"__exception__";
@@ -112,6 +158,10 @@ pub fn outcome(
         text if code.is_none() => format!("status {status}: {}", message_of(text)),
         text => message_of(text),
     };
+    let message = match class == Class::Permanent && !value::shown_in_errors() {
+        true => without_values(&message),
+        false => message,
+    };
     Outcome::Failed(Failure { code, name: name_of(&text), message: presentable(&message), class, then })
 }
 
@@ -161,7 +211,23 @@ fn message_of(text: &str) -> String {
         _ => text,
     };
     let text = text.rsplit_once(" (version ").map_or(text, |(before, _)| before);
+    // Servers before 2020.
+    let text = text.rsplit_once(", e.what() = ").map_or(text, |(before, _)| before);
     text.trim().to_owned()
+}
+
+/// What a message about a row says without the row's values: those in single quotes, and those that are listed
+/// where a constraint does not hold.
+fn without_values(message: &str) -> String {
+    let message = message.split_once("Column values:").map_or(message, |(before, _)| before);
+    let mut text = String::with_capacity(message.len());
+    for (index, part) in message.split('\'').enumerate() {
+        if index > 0 {
+            text.push('\'');
+        }
+        text.push_str(if index % 2 == 0 { part } else { "…" });
+    }
+    text.trim_end().to_owned()
 }
 
 /// A message without what stands before the `@` of a URL, in one line, cut to a bound.
@@ -217,7 +283,8 @@ fn class_of(code: u32, text: &str) -> Steps {
         // A replica may lag behind our own CREATE.
         60 | 81 | 218 => (Retry, &[Repair, Halt]),
         15 | 57 | 82 => (Repair, &[Halt]),
-        8 | 10 | 16 | 20 | 47 | 122 | 131 => (Repair, &[Permanent]),
+        // The last is what servers before 2019 say of a column of another type than the table's.
+        8 | 10 | 16 | 20 | 47 | 122 | 131 | 368 => (Repair, &[Permanent]),
         6 | 25 | 26 | 27 | 38 | 41 | 53 | 69 | 70 | 72 | 117 | 130 | 321 | 349 | 376 | 407 | 441 | 467
         | 469 | 632 | 675 | 676 | 691 => (Permanent, &[]),
         36 | 46 | 48 | 50 | 62 | 115 | 452 | 455 | 471 | 549 => (Halt, &[]),
@@ -264,6 +331,46 @@ mod tests {
     }
 
     #[test]
+    fn a_message_about_a_row_has_no_values() {
+        for (code, message, expected) in [
+            (
+                6,
+                "Cannot parse string 'secret' as Int64: syntax error",
+                "Cannot parse string '…' as Int64: syntax error",
+            ),
+            (
+                469,
+                "Constraint `c` for table d.t is violated at row 1. Expression: (id < 5). Column values: id = 7",
+                "Constraint `c` for table d.t is violated at row 1. Expression: (id < 5).",
+            ),
+        ] {
+            let text = format!("Code: {code}. DB::Exception: {message}. (NAME) (version 26.7.2.1)");
+            let found = failure(400, Some(&code.to_string()), None, &text).message;
+            assert!(
+                found.starts_with(expected) && !found.contains("secret") && !found.contains('7'),
+                "{found}"
+            );
+        }
+    }
+
+    #[test]
+    fn cells_come_as_they_were_before_they_were_escaped() {
+        assert_eq!(cells(b"a\\tb\tc\\\\n\n\\N\t\n"), [["a\tb", "c\\n"], ["NULL", ""]]);
+        assert_eq!(cells(b"\n"), [[""]]);
+        assert_eq!(cells(b""), Vec::<Vec<String>>::new());
+        assert_eq!(table::<2>(b"a\tb\n"), Ok(vec![["a".to_owned(), "b".to_owned()]]));
+        assert!(table::<2>(b"a\n").is_err());
+    }
+
+    #[test]
+    fn an_old_servers_error_is_read_from_its_text() {
+        let text = "Code: 115, e.displayText() = DB::Exception: Unknown setting async_insert, e.what() = DB::Exception";
+        let failure = failure(500, None, None, text);
+        assert_eq!((failure.code, failure.class), (Some(115), Halt));
+        assert_eq!(failure.message, "Unknown setting async_insert");
+    }
+
+    #[test]
     fn every_row_of_the_error_table_has_its_class() {
         let table: &[(&[u32], &str, Class, &[Class])] = &[
             (&[3, 32, 33], "", Unknown, &[Repair, Permanent]),
@@ -286,7 +393,7 @@ mod tests {
             (&[60, 81, 218], "", Retry, &[Repair, Halt]),
             (&[57, 82, 15], "", Repair, &[Halt]),
             (&[44], "Cannot add column: column with this name already exists", Repair, &[Halt]),
-            (&[16, 8, 10, 20, 47, 131, 122], "", Repair, &[Permanent]),
+            (&[16, 8, 10, 20, 47, 131, 122, 368], "", Repair, &[Permanent]),
             (&[117], "Unknown field found while parsing", Repair, &[Permanent]),
             (
                 &[

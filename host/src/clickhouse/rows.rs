@@ -49,6 +49,7 @@ pub fn read_block(bytes: &[u8]) -> Result<Rows, String> {
     for index in 0..columns {
         names.push(reader.utf8()?);
         let ty = ColumnType::parse(&reader.utf8()?)?;
+        reader.begin(&ty)?;
         let values = reader.column(&ty, rows)?;
         if index == 0 {
             table.resize_with(rows, Vec::new);
@@ -140,6 +141,11 @@ impl<'b> Reader<'b> {
                     .map(|length| object(keys.by_ref().take(length).zip(values.by_ref()).collect()))
                     .collect())
             }
+            ColumnType::Tuple(elements) => self.tuples(elements, rows),
+            ColumnType::Point => {
+                self.tuples(&[(None, ColumnType::Float64), (None, ColumnType::Float64)], rows)
+            }
+            ColumnType::Variant(types) => self.variants(types, rows),
             leaf => {
                 // Every value takes a byte or more.
                 let mut values = Vec::with_capacity(rows.min(self.bytes.len() - self.at));
@@ -149,6 +155,54 @@ impl<'b> Reader<'b> {
                 Ok(values)
             }
         }
+    }
+
+    /// Passes over what stands before a column of this type.
+    fn begin(&mut self, ty: &ColumnType) -> Read<()> {
+        match ty {
+            ColumnType::Array(inner) => self.begin(inner),
+            ColumnType::Map(key, value) => self.begin(key).and_then(|()| self.begin(value)),
+            ColumnType::Tuple(elements) => elements.iter().try_for_each(|(_, ty)| self.begin(ty)),
+            ColumnType::Variant(types) => {
+                self.take(8)?;
+                types.iter().try_for_each(|ty| self.begin(ty))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Objects where the members have names, else arrays.
+    fn tuples(&mut self, elements: &[(Option<String>, ColumnType)], rows: usize) -> Read<Vec<Json>> {
+        let mut columns = Vec::with_capacity(elements.len());
+        for (_, ty) in elements {
+            columns.push(self.column(ty, rows)?.into_iter());
+        }
+        if columns.is_empty() {
+            return Err(self.wrong("a tuple without members"));
+        }
+        let mut tuples = Vec::with_capacity(rows.min(self.bytes.len()));
+        for _ in 0..rows {
+            let values: Vec<Json> = columns.iter_mut().filter_map(Iterator::next).collect();
+            let names: Option<Vec<String>> = elements.iter().map(|(name, _)| name.clone()).collect();
+            tuples.push(match names {
+                Some(names) => Json::Object(names.into_iter().zip(values).collect()),
+                None => Json::Array(values),
+            });
+        }
+        Ok(tuples)
+    }
+
+    fn variants(&mut self, types: &[ColumnType], rows: usize) -> Read<Vec<Json>> {
+        let marks = self.take(rows)?;
+        let mut columns = Vec::with_capacity(types.len());
+        for (index, ty) in types.iter().enumerate() {
+            let count = marks.iter().filter(|mark| usize::from(**mark) == index).count();
+            columns.push(self.column(ty, count)?.into_iter());
+        }
+        Ok(marks
+            .iter()
+            .map(|mark| columns.get_mut(usize::from(*mark)).and_then(Iterator::next).unwrap_or(Json::Null))
+            .collect())
     }
 
     /// How many elements each row has.
@@ -392,7 +446,7 @@ mod tests {
             rows in 0_u8..5,
             ty in prop::sample::select(vec![
                 "Int8", "UInt256", "String", "Nullable(Decimal(76, 5))", "Array(Map(String, Array(Date32)))",
-                "DateTime64(9)", "Time64(3)", "FixedString(3)", "UUID", "IPv6", "Enum16('a' = 1)", "Float64", "Time",
+                "Tuple(a Int8, b String)", "Variant(Int8, String)", "Array(Point)", "DateTime64(9)", "Time64(3)", "FixedString(3)", "UUID", "IPv6", "Enum16('a' = 1)", "Float64", "Time",
             ]),
             data in prop::collection::vec(any::<u8>(), 0..80),
         ) {

@@ -7,7 +7,9 @@ use super::convert::{self, Fit, Source};
 use super::ddl;
 use super::keyed::{self, Replacing};
 use super::names::{identifier, literal};
-use super::response::Failure;
+use super::policy::Rules;
+use super::profile::Profile;
+use super::response::{self, Failure};
 use super::types::{ColumnType, DefaultKind, TableColumn};
 use crate::columns::{Input, Kind, kind_of};
 use crate::debezium::shape::{Shape, Wire};
@@ -31,6 +33,8 @@ pub struct Table {
     pub replacing: Option<Replacing>,
     /// Whether the server drops inserts whose deduplication token it knows.
     pub deduplicates: bool,
+    /// Whether inserts can carry a token at all; servers before 21.12 know none.
+    pub takes_tokens: bool,
     /// Whether a row that was inserted stays as it is: the engine does not merge rows into others, send them
     /// elsewhere, or let them expire.
     pub keeps_rows: bool,
@@ -75,6 +79,8 @@ pub struct Bound {
     pub ty: ColumnType,
     /// Where its values come from.
     pub from: From,
+    /// What becomes of values that do not fit; as it stands here, nothing but that the table is sorted by it.
+    pub rules: Rules,
     /// What it is in its row.
     pub role: Role,
 }
@@ -110,24 +116,28 @@ impl Table {
         let place =
             |column: &str| format!("database = {} AND {column} = {}", literal(database), literal(name));
         let sql = format!(
-            "SELECT name, type, default_kind FROM system.columns WHERE {} ORDER BY position FORMAT JSONCompactEachRow",
+            "SELECT name, type, default_kind, is_in_sorting_key FROM system.columns WHERE {} FORMAT TabSeparated",
             place("table")
         );
         let answer = client.query(&sql)?;
-        let rows: Vec<[String; 3]> = json_lines(&answer)?;
+        let rows: Vec<[String; 4]> = response::table(&answer)?;
         if rows.is_empty() {
             return Ok(None);
         }
-        let columns = rows.iter().map(|[name, ty, default]| TableColumn::parse(name, ty, default));
+        let columns = rows.iter().map(|[name, ty, default, key]| {
+            TableColumn::parse(name, ty, default).map(|column| TableColumn { in_key: key == "1", ..column })
+        });
         let columns = columns.collect::<Result<_, _>>().map_err(|e: String| Failure::halt(&e))?;
         let sql = format!(
-            "SELECT engine, engine_full, sorting_key FROM system.tables WHERE {} FORMAT JSONCompactEachRow",
+            "SELECT engine, engine_full, sorting_key FROM system.tables WHERE {} FORMAT TabSeparated",
             place("name")
         );
-        let engines: Vec<[String; 3]> = json_lines(&client.query(&sql)?)?;
+        let engines: Vec<[String; 3]> = response::table(&client.query(&sql)?)?;
         let [engine, full, sorting_key] = engines.into_iter().next().unwrap_or_default();
         let replicated = engine.starts_with("Replicated") || engine.starts_with("Shared");
-        let deduplicates = engine.ends_with("MergeTree") && (replicated || window(&full) > 0);
+        let takes_tokens = client.profile().tokens;
+        let remembers = engine.ends_with("MergeTree") && (replicated || window(&full) > 0);
+        let deduplicates = takes_tokens && remembers;
         let plain = ["MergeTree", "ReplicatedMergeTree", "SharedMergeTree"].contains(&engine.as_str());
         let keeps_rows = plain && !full.contains(" TTL ");
         Ok(Some(Table {
@@ -138,6 +148,7 @@ impl Table {
             replacing: Replacing::parse(&engine, &full),
             engine,
             deduplicates,
+            takes_tokens,
             keeps_rows,
         }))
     }
@@ -149,16 +160,18 @@ impl Table {
         name: &str,
         columns: &[(String, ColumnType)],
         key: &[String],
+        profile: &Profile,
     ) -> Result<Table> {
         let plain = |(name, ty): &(String, ColumnType)| TableColumn {
             name: name.clone(),
             ty: ty.clone(),
             default_kind: DefaultKind::None,
+            in_key: false,
         };
         let mut columns: Vec<TableColumn> = columns.iter().map(plain).collect();
         let version = if key.is_empty() { &[][..] } else { &ddl::VERSION[..] };
         for (name, ty) in ddl::LINEAGE.iter().chain(version) {
-            columns.push(TableColumn::parse(name, ty, "").map_err(|e| anyhow!(e))?);
+            columns.push(plain(&((*name).to_owned(), ddl::own_type(ty, profile))));
         }
         Ok(Table {
             database: database.to_owned(),
@@ -171,6 +184,7 @@ impl Table {
                 deleted: Some(VERSION[1].to_owned()),
             }),
             deduplicates: true,
+            takes_tokens: true,
             keeps_rows: key.is_empty(),
         })
     }
@@ -197,12 +211,17 @@ impl Table {
                     acknowledged, and the same row twice counts once"
                 .into();
         }
-        let window = "ALTER TABLE … MODIFY SETTING non_replicated_deduplication_window = 10000";
+        let tokenless = match self.takes_tokens {
+            true => {
+                "the table has no deduplication window (ALTER TABLE … MODIFY SETTING \
+                     non_replicated_deduplication_window = 10000)"
+            }
+            false => "the server is too old to know deduplication tokens",
+        };
         match (self.can_verify(), self.deduplicates) {
             (true, true) => "each row lands once: inserts carry a token, and retries are verified".into(),
             (true, false) => format!(
-                "each row lands once unless a cut-off insert lands after its retry was verified: the table has no \
-                 deduplication window ({window})"
+                "each row lands once unless a cut-off insert lands after its retry was verified: {tokenless}"
             ),
             (false, tokens) => {
                 let why = match self.keeps_rows {
@@ -299,7 +318,8 @@ impl Table {
                     From::Computed(computed - 1, *kind)
                 }
             };
-            let Some(target) = self.column(name) else {
+            let target = self.column(name).or_else(|| self.column(&ddl::plain_name(name)));
+            let Some(target) = target else {
                 if leave_out {
                     notes.push(format!("column {name} is left out: the table does not have it"));
                     left_out.push(name.clone());
@@ -319,6 +339,13 @@ impl Table {
                     target.default_kind
                 ));
             }
+            if columns.iter().any(|bound: &Bound| bound.name == target.name) {
+                return Err(anyhow!(
+                    "two columns of the transform go to column {:?} of {}: let it name one otherwise",
+                    target.name,
+                    place()
+                ));
+            }
             let (source, nullable) = source_of_column(column, shape);
             match convert::check(source, nullable, &target.ty) {
                 Ok(Fit::Exact) => {}
@@ -328,7 +355,8 @@ impl Table {
                 }
             }
             let role = if output.key.contains(name) { Role::Key } else { Role::Plain };
-            columns.push(Bound { name: name.clone(), ty: target.ty.clone(), from, role });
+            let rules = Rules { in_key: target.in_key || role == Role::Key, ..Rules::default() };
+            columns.push(Bound { name: target.name.clone(), ty: target.ty.clone(), from, rules, role });
         }
         let mut lacking = Vec::new();
         let version = if output.is_keyed() { &VERSION[..] } else { &[][..] };
@@ -339,7 +367,8 @@ impl Table {
                     convert::check(Source::Kind(kind), false, &column.ty)
                         .map_err(|why| anyhow!("column {name:?} of {}: {why}", place()))?;
                     let (name, ty) = (name.to_owned(), column.ty.clone());
-                    columns.push(Bound { name, ty, from, role: Role::Host });
+                    let rules = Rules { in_key: column.in_key, ..Rules::default() };
+                    columns.push(Bound { name, ty, from, rules, role: Role::Host });
                 }
                 None => lacking.push(name),
             }
@@ -405,21 +434,27 @@ pub fn may_be_null(input: &Input, shape: &Shape) -> bool {
 }
 
 /// Names and types of the columns of `output` in a table that the host creates.
-pub fn planned_columns(output: &Output, shape: &Shape) -> Vec<(String, ColumnType)> {
-    output.columns.iter().map(|column| (column.name.clone(), planned_type(column, shape))).collect()
+pub fn planned_columns(output: &Output, shape: &Shape, profile: &Profile) -> Vec<(String, ColumnType)> {
+    let columns = output.columns.iter().map(|column| {
+        let ty = planned_type(column, shape, profile);
+        (ddl::created_name(&column.name, &ty), ty)
+    });
+    columns.collect()
 }
 
 /// The type of a column of an output in a table that the host creates.
-pub fn planned_type(column: &OutputColumn, shape: &Shape) -> ColumnType {
+pub fn planned_type(column: &OutputColumn, shape: &Shape, profile: &Profile) -> ColumnType {
     match &column.origin {
         Origin::Copy(input) => match wire(input, shape) {
-            Some((wire, _)) => ddl::column_type(wire, may_be_null(input, shape)),
-            None => known(copied_type(input)),
+            Some((wire, _)) => ddl::column_type(wire, may_be_null(input, shape), profile),
+            None => ddl::own_type(copied_type(input), profile),
         },
-        Origin::Constant(_) => known("LowCardinality(String)"),
-        Origin::Computed { target_type: Some(ty), nullable: true, .. } => ty.clone().into_nullable(),
-        Origin::Computed { target_type: Some(ty), .. } => ty.clone(),
-        Origin::Computed { kind, nullable, .. } => ddl::computed_type(*kind, *nullable),
+        Origin::Constant(_) => ddl::own_type("LowCardinality(String)", profile),
+        Origin::Computed { target_type: Some(ty), nullable, .. } => {
+            let ty = profile.nearest(ty.clone());
+            if *nullable { ty.into_nullable() } else { ty }
+        }
+        Origin::Computed { kind, nullable, .. } => ddl::computed_type(*kind, *nullable, profile),
     }
 }
 
@@ -433,24 +468,12 @@ fn copied_type(input: &Input) -> &'static str {
     }
 }
 
-/// A type of this file's own.
-fn known(ty: &str) -> ColumnType {
-    ColumnType::parse(ty).unwrap_or(ColumnType::String)
-}
-
 /// The deduplication window in `engine_full`; 0 where it is not set, which is the server's default.
 fn window(engine_full: &str) -> u64 {
     let setting = "non_replicated_deduplication_window = ";
     let value = engine_full.find(setting).map(|at| &engine_full[at + setting.len()..]);
     let digits = value.map(|value| value.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default());
     digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
-}
-
-fn json_lines<T: serde::de::DeserializeOwned>(answer: &[u8]) -> Result<Vec<T>, Failure> {
-    serde_json::Deserializer::from_slice(answer)
-        .into_iter()
-        .collect::<Result<_, _>>()
-        .map_err(|e| Failure::halt(&format!("the server's answer is not what was asked for: {e}")))
 }
 
 #[cfg(test)]

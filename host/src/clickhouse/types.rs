@@ -71,6 +71,10 @@ pub enum ColumnType {
     Map(Box<ColumnType>, Box<ColumnType>),
     /// `Tuple(…)`: the elements, with their names where they have some.
     Tuple(Vec<(Option<String>, ColumnType)>),
+    /// `Point`: two floats.
+    Point,
+    /// `Variant(…)`: any of these types, in the order of their names.
+    Variant(Vec<ColumnType>),
     /// `JSON`, with its parameters as they stood.
     Json(String),
     /// A type that is not written: its name as it stood.
@@ -101,6 +105,8 @@ pub struct TableColumn {
     pub ty: ColumnType,
     /// Where its value comes from when an insert leaves it out.
     pub default_kind: DefaultKind,
+    /// Whether the table is sorted by it.
+    pub in_key: bool,
 }
 
 impl DefaultKind {
@@ -136,6 +142,7 @@ impl TableColumn {
             name: name.to_owned(),
             ty: ColumnType::parse(ty).map_err(wrong)?,
             default_kind: DefaultKind::parse(default_kind).map_err(wrong)?,
+            in_key: false,
         })
     }
 }
@@ -155,6 +162,8 @@ impl ColumnType {
             ColumnType::Array(_)
             | ColumnType::Map(..)
             | ColumnType::Tuple(_)
+            | ColumnType::Point
+            | ColumnType::Variant(_)
             | ColumnType::Nullable(_)
             | ColumnType::LowCardinality(_)
             | ColumnType::Json(_)
@@ -163,11 +172,29 @@ impl ColumnType {
         }
     }
 
-    /// Whether a null can be written to it.
+    /// Whether it has a map of its nulls: it is Nullable.
     pub fn is_nullable(&self) -> bool {
         match self {
             ColumnType::Nullable(_) => true,
             ColumnType::LowCardinality(inner) => inner.is_nullable(),
+            _ => false,
+        }
+    }
+
+    /// Whether null is one of its values, with or without a map of nulls before them.
+    pub fn takes_null(&self) -> bool {
+        self.is_nullable() || matches!(self, ColumnType::Variant(_))
+    }
+
+    /// Whether there is a Variant in it.
+    pub fn has_variant(&self) -> bool {
+        match self {
+            ColumnType::Variant(_) => true,
+            ColumnType::Nullable(inner) | ColumnType::LowCardinality(inner) | ColumnType::Array(inner) => {
+                inner.has_variant()
+            }
+            ColumnType::Map(key, value) => key.has_variant() || value.has_variant(),
+            ColumnType::Tuple(elements) => elements.iter().any(|(_, ty)| ty.has_variant()),
             _ => false,
         }
     }
@@ -188,6 +215,9 @@ impl ColumnType {
             ColumnType::Nullable(inner) => ColumnType::Nullable(Box::new(inner.sent())),
             ColumnType::Array(inner) => ColumnType::Array(Box::new(inner.sent())),
             ColumnType::Map(key, value) => ColumnType::Map(Box::new(key.sent()), Box::new(value.sent())),
+            ColumnType::Tuple(elements) => {
+                ColumnType::Tuple(elements.iter().map(|(name, ty)| (name.clone(), ty.sent())).collect())
+            }
             ColumnType::Json(_) => ColumnType::String,
             other => other.clone(),
         }
@@ -196,7 +226,13 @@ impl ColumnType {
     /// The first type in it whose values cannot be written, if there is one.
     pub fn unsupported(&self) -> Option<&ColumnType> {
         match self {
-            ColumnType::Unsupported(_) | ColumnType::Tuple(_) => Some(self),
+            ColumnType::Unsupported(_) => Some(self),
+            ColumnType::Tuple(elements) => elements.iter().find_map(|(_, ty)| ty.unsupported()),
+            // They are sent under other names, by which the server would not know the member.
+            ColumnType::Variant(types) => types.iter().find_map(|ty| match ty {
+                ty if ty.sent() != *ty => Some(ty),
+                ty => ty.unsupported(),
+            }),
             ColumnType::Nullable(inner) | ColumnType::LowCardinality(inner) | ColumnType::Array(inner) => {
                 inner.unsupported()
             }
@@ -243,6 +279,11 @@ impl fmt::Display for ColumnType {
                     Some(name) => write!(f, "{} {ty}", names::identifier(name)),
                     None => write!(f, "{ty}"),
                 })
+            }
+            ColumnType::Point => f.write_str("Point"),
+            ColumnType::Variant(types) => {
+                f.write_str("Variant")?;
+                list(f, types, |f, ty| write!(f, "{ty}"))
             }
             ColumnType::Json(text) | ColumnType::Unsupported(text) => f.write_str(text),
         }

@@ -116,6 +116,7 @@ const SOURCE: &str = "Source";
 const REGISTRY: &str = "Schema registry";
 const RECORDS: &str = "Records";
 const TARGET: &str = "Target";
+const VALUES: &str = "Values that do not fit";
 const BOUNDS: &str = "Bounds";
 const LOOKING: &str = "Looking";
 const BATCHES: &str = "Batches and limits";
@@ -285,6 +286,30 @@ pub const KEYS: &[Key] = &[
     .flag("truncate")
     .default("stop")
     .under(TARGET),
+    Key::new(
+        "out_of_range",
+        "POLICY",
+        "What becomes of a value beyond its column's range: reject, null, saturate or as_string",
+    )
+    .flag("out-of-range")
+    .default("reject")
+    .under(VALUES),
+    Key::new(
+        "out_of_range_columns",
+        "COLUMN=POLICY",
+        "The same for one column, `name` or `table.name`; repeatable",
+    )
+    .flag("out-of-range-columns")
+    .form(Form::Map)
+    .under(VALUES),
+    Key::new(
+        "unavailable",
+        "POLICY",
+        "What becomes of a value that the source did not send (unchanged TOAST): reject, null or default",
+    )
+    .flag("unavailable")
+    .default("reject")
+    .under(VALUES),
     Key::new("for", "DURATION", "Stop after this time, such as 20s, 5m or 500ms").flag("for").under(BOUNDS),
     Key::new("max_records", "N", "Stop after this many records").flag("max-records").under(BOUNDS),
     Key::new("until_caught_up", "BOOL", "Stop when the group has read all that the topics have")
@@ -310,6 +335,15 @@ pub const KEYS: &[Key] = &[
         .flag("log-format")
         .default("text")
         .under(LOOKING),
+    Key::new(
+        "log_values",
+        "BOOL",
+        "Show the beginning of values in errors and in the reasons of dead letters",
+    )
+    .flag("log-values")
+    .form(Form::Switch)
+    .default("false")
+    .under(LOOKING),
     Key::new("batch_rows", "N", "Records that close a batch")
         .flag("batch-rows")
         .default("50000")

@@ -5,7 +5,7 @@ use super::layer::{Item, Layer, Origin};
 use super::mistake::Mistakes;
 use super::values::{self, Read};
 use super::{
-    BatchLimits, Bounds, ClickHouse, Credentials, DeadLetters, Kafka, Loaded, Options, Registry,
+    BatchLimits, Bounds, ClickHouse, Credentials, DeadLetters, Kafka, Loaded, Options, Policies, Registry,
     SandboxLimits, Settings, Sink, Source, TopicPattern, kafka, secret,
 };
 use crate::debezium::hints::Hints;
@@ -56,6 +56,8 @@ pub fn settings(
     let records = check.records();
     let transform = check.value("transform", values::file);
     let params = check.named("params", |_, _| None);
+    let policies = check.policies();
+    let log_values = check.value("log_values", values::switch).unwrap_or_default();
     let print = check.value("print", values::switch).unwrap_or_default();
     let show_last = check.value("show_last", |text| values::number(text, 0, 10_000)).unwrap_or_default();
     let dry_run = check.value("dry_run", values::switch).unwrap_or_default();
@@ -79,6 +81,8 @@ pub fn settings(
         bounds,
         batch,
         limits,
+        policies,
+        log_values,
         print,
         show_last,
         dry_run,
@@ -141,6 +145,21 @@ impl Check {
             }
         }
         Named(found)
+    }
+
+    fn policies(&mut self) -> Policies {
+        let columns = self.named("out_of_range_columns", |column, policy| match column {
+            "" => Some("a column has no name".to_owned()),
+            _ => values::out_of_range(policy).err(),
+        });
+        let columns = columns.0.into_iter();
+        Policies {
+            out_of_range: self.value("out_of_range", values::out_of_range).unwrap_or_default(),
+            columns: columns
+                .filter_map(|(column, policy)| Some((column, values::out_of_range(&policy).ok()?)))
+                .collect(),
+            unavailable: self.value("unavailable", values::unavailable).unwrap_or_default(),
+        }
     }
 
     /// How records are to be read.

@@ -7,7 +7,8 @@ use jiff::SignedDuration;
 
 use super::keys::nearest;
 use super::{
-    Compression, DeadLetters, Framing, LogFormat, SchemaChanges, Start, Tombstones, TopicPattern, Truncate,
+    Compression, DeadLetters, Framing, LogFormat, OutOfRange, SchemaChanges, Start, Tombstones, TopicPattern,
+    Truncate, Unavailable,
 };
 
 /// What a text means, or what is wrong with it.
@@ -59,6 +60,27 @@ fn one_of<T: Copy>(text: &str, choices: &[(&str, T)]) -> Read<T> {
 /// Where to start.
 pub fn start(text: &str) -> Read<Start> {
     one_of(text, &[("earliest", Start::Earliest), ("latest", Start::Latest)])
+}
+
+/// What to do with values beyond a column's range.
+pub fn out_of_range(text: &str) -> Read<OutOfRange> {
+    one_of(
+        text,
+        &[
+            ("reject", OutOfRange::Reject),
+            ("null", OutOfRange::Null),
+            ("saturate", OutOfRange::Saturate),
+            ("as_string", OutOfRange::AsString),
+        ],
+    )
+}
+
+/// What to do with values that the source did not send.
+pub fn unavailable(text: &str) -> Read<Unavailable> {
+    one_of(
+        text,
+        &[("reject", Unavailable::Reject), ("null", Unavailable::Null), ("default", Unavailable::Default)],
+    )
 }
 
 /// How records name their schemas.

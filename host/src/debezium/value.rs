@@ -1,6 +1,7 @@
 //! Values as the source database meant them, decoded from their JSON.
 
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine;
 use base64::engine::DecodePaddingMode;
@@ -163,11 +164,42 @@ fn eight_digits(word: [u8; 8]) -> Option<i64> {
     Some((fours.wrapping_mul(10_000 << 32 | 1) >> 32) as i64)
 }
 
-/// An error that shows the start of what came; never more, as it may be a person's data.
+/// Whether errors show the beginning of values.
+static SHOW_VALUES: AtomicBool = AtomicBool::new(false);
+
+/// Lets errors of this process show the beginning of values, or not; at first they do not, for a value may be
+/// a person's data.
+pub fn show_in_errors(show: bool) {
+    SHOW_VALUES.store(show, Ordering::Relaxed);
+}
+
+/// Whether errors may show the beginning of values.
+pub fn shown_in_errors() -> bool {
+    SHOW_VALUES.load(Ordering::Relaxed)
+}
+
 fn unexpected(expected: &str, json: &str) -> String {
-    let shown: String = json.chars().take(40).collect();
-    let more = if shown.len() < json.len() { "…" } else { "" };
-    format!("expected {expected}, found {shown}{more}")
+    unexpected_shown(expected, json, shown_in_errors())
+}
+
+fn unexpected_shown(expected: &str, json: &str, show: bool) -> String {
+    if show {
+        let shown: String = json.chars().take(40).collect();
+        let more = if shown.len() < json.len() { "…" } else { "" };
+        return format!("expected {expected}, found {shown}{more}");
+    }
+    let found = match json.as_bytes().first() {
+        Some(b'"') => "a string",
+        Some(b'[') => "an array",
+        Some(b'{') => "an object",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ => "a number",
+    };
+    match expected.contains(found) {
+        true => format!("expected {expected}, found another"),
+        false => format!("expected {expected}, found {found}"),
+    }
 }
 
 fn boolean(json: &str) -> Result<Value<'_>, String> {
@@ -420,7 +452,7 @@ mod tests {
         assert_eq!(ok(&Wire::Int(8), "-128"), Value::Int(-128));
         assert!(decode(&Wire::Int(8), "128").is_err());
         assert_eq!(ok(&Wire::Int(16), "32767"), Value::Int(32767));
-        assert_eq!(decode(&Wire::Int(16), "32768").unwrap_err(), "expected a 16-bit integer, found 32768");
+        assert_eq!(decode(&Wire::Int(16), "32768").unwrap_err(), "expected a 16-bit integer, found a number");
         assert!(decode(&Wire::Int(32), "-2147483649").is_err());
         assert_eq!(ok(&Wire::Int(64), "-9223372036854775808"), Value::Int(i64::MIN));
         for json in ["9223372036854775808", "1.0", "1e0", "\"1\"", "true", "[]"] {
@@ -589,9 +621,11 @@ mod tests {
     }
 
     #[test]
-    fn an_error_shows_no_more_than_the_start_of_a_value() {
+    fn an_error_shows_no_value_or_if_asked_its_start() {
         let long = format!("\"{}\"", "secret".repeat(100));
-        let error = decode(&Wire::Bool, &long).unwrap_err();
+        assert_eq!(decode(&Wire::Bool, &long).unwrap_err(), "expected a boolean, found a string");
+        assert_eq!(decode(&Wire::Uuid, "[1]").unwrap_err(), "expected a string, found an array");
+        let error = unexpected_shown("a boolean", &long, true);
         assert!(error.starts_with("expected a boolean, found \"secret") && error.len() < 80, "{error}");
     }
 

@@ -76,7 +76,10 @@ impl<'a> Deliverer<'a> {
 
     /// The counters so far.
     pub(super) fn summary(&self) -> Summary {
-        Summary { elapsed: self.started.map_or_else(Duration::default, |at| at.elapsed()), ..self.summary }
+        Summary {
+            elapsed: self.started.map_or_else(Duration::default, |at| at.elapsed()),
+            ..self.summary.clone()
+        }
     }
 
     /// Delivers a batch, within the ownership of its partition.
@@ -196,6 +199,19 @@ impl<'a> Deliverer<'a> {
         self.summary.left_out += cut.map(|part| part.identities.len() as u64).sum::<u64>();
         self.summary.same_key += prepared.counts.same_key;
         self.summary.truncates_ignored += prepared.counts.truncates_ignored;
+        for part in &prepared.parts {
+            for ((column, replacement), count) in &part.replaced.0 {
+                let column = format!("{}.{column}", part.table.name);
+                if !self.summary.replaced.0.contains_key(&(column.clone(), *replacement)) {
+                    tracing::warn!(
+                        column,
+                        "values were replaced: {}; the end says how many",
+                        replacement.words()
+                    );
+                }
+                self.summary.replaced.add(&column, *replacement, *count);
+            }
+        }
     }
 
     fn undelivered(&self, prepared: &Prepared, partition: &Partition) -> Delivered {
@@ -308,7 +324,7 @@ impl<'a> Deliverer<'a> {
             let repaired = !Arc::ptr_eq(&table, &part.table);
             let encode = |rows: &[usize]| match rows.len() == part.identities.len() && !repaired {
                 true => part.body.clone(),
-                false => block::encode(&values, &binding, &part.rows, rows).0,
+                false => block::encode(&values, &binding, &part.rows, rows).body,
             };
             let columns: Vec<&str> = binding.columns.iter().map(|column| column.name.as_str()).collect();
             let converges = part.rows.is_keyed();

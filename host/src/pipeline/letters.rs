@@ -142,7 +142,7 @@ fn insert(
         range: (batch.first, batch.last),
         expected: &rows,
         columns: &dead_letter::COLUMNS.map(|(name, _)| name),
-        encode: &|which: &[usize]| dead_letter::encode(letters, which),
+        encode: &|which: &[usize]| dead_letter::encode(letters, which, &prepared.profile),
     };
     let partition = prepared.partition();
     let ours = || reach.is_ours(&partition, prepared.source.assignment);

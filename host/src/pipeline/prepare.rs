@@ -10,6 +10,7 @@ use super::targets::Targets;
 use crate::clickhouse::block::{self, Values};
 use crate::clickhouse::convert::Profile;
 use crate::clickhouse::insert::Identity;
+use crate::clickhouse::policy::Replaced;
 use crate::clickhouse::table::{Binding, Table};
 use crate::commit::DIGEST_DIGITS;
 use crate::config::Truncate;
@@ -41,6 +42,8 @@ pub(super) struct Part {
     pub identities: Vec<Identity>,
     /// All rows as a `Native` block.
     pub body: Vec<u8>,
+    /// The values in it that stand for others.
+    pub replaced: Replaced,
 }
 
 /// A record that is going to the dead letters.
@@ -123,7 +126,8 @@ impl Preparer {
         let mut parts = Vec::with_capacity(rows.len());
         for rows in rows {
             let Some((table, binding)) = targets.bound(&rows, stop)? else { return Ok(None) };
-            parts.push(Part { table, binding, rows, identities: vec![], body: vec![] });
+            let replaced = Replaced::default();
+            parts.push(Part { table, binding, rows, identities: vec![], body: vec![], replaced });
         }
         let mut prepared = Prepared { source, decoded, parts, emptied, rejections, counts, profile };
         let same_key = prepared.keep_last_of_key(&self.transform.digest()[..DIGEST_DIGITS]);
@@ -237,7 +241,7 @@ impl Prepared {
             }
             let key = part.binding.of_key();
             let values = self.values(transform);
-            let bytes = |row: usize| block::encode(&values, &key, rows, &[row]);
+            let encoded = |row: usize| block::encode(&values, &key, rows, &[row]);
             let mut kept = Vec::with_capacity(rows.changes.len());
             let mut seen: HashSet<Vec<u8>> = HashSet::new();
             // From the last row back, change by change.
@@ -253,8 +257,8 @@ impl Prepared {
                     }
                 }
                 // A key that cannot be written rejects the change, whichever of its rows it is in.
-                let (bytes, failed) = bytes(row);
-                if !failed.is_empty() || seen.insert(bytes) {
+                let encoded = encoded(row);
+                if !encoded.unfit.is_empty() || seen.insert(encoded.body) {
                     kept.push(row);
                 }
             }
@@ -280,10 +284,11 @@ impl Prepared {
             for (part, stale) in parts.iter_mut().zip(&mut stale).filter(|(_, stale)| **stale) {
                 part.rows.retain(|change| !gone.contains(&change));
                 let all: Vec<usize> = (0..part.rows.changes.len()).collect();
-                let (body, failed) = block::encode(&self.values(transform), &part.binding, &part.rows, &all);
-                part.body = body;
+                let encoded = block::encode(&self.values(transform), &part.binding, &part.rows, &all);
+                part.body = encoded.body;
+                part.replaced = encoded.replaced;
                 *stale = false;
-                for (row, reason) in failed {
+                for (row, reason) in encoded.unfit {
                     let change = part.rows.changes[row];
                     if more.insert(change) && !gone.contains(&change) {
                         unfit.push(Rejected { record: self.decoded.changes[change as usize].record, reason });

@@ -9,7 +9,7 @@ use super::targets::{Targets, patiently};
 use super::{Stop, locked};
 use crate::clickhouse::client::Client;
 use crate::clickhouse::ddl;
-use crate::clickhouse::evolve::{self, Step};
+use crate::clickhouse::evolve::{self, Difference, Step};
 use crate::clickhouse::names::literal;
 use crate::clickhouse::response::{Class, Failure};
 use crate::clickhouse::table::Table;
@@ -39,7 +39,7 @@ impl Targets {
             if output.is_keyed() && table.check_key(&output.key).is_err() {
                 return Ok(Some(())); // which the binding says, and the table stays as it is
             }
-            let steps = evolve::difference(&table, output, &rows.shape).steps;
+            let steps = self.difference(&table, rows).steps;
             if steps.is_empty() || self.schema_changes == SchemaChanges::Ignore {
                 return Ok(Some(()));
             }
@@ -75,6 +75,12 @@ impl Targets {
             self.put(table.clone());
         }
         Err(anyhow!("the columns of table {name} keep changing")).environment()
+    }
+
+    /// How `table` differs from what `rows` need.
+    pub(super) fn difference(&self, table: &Table, rows: &ShapeRows) -> Difference {
+        let output = &rows.plan.outputs[rows.output];
+        evolve::difference(table, output, &rows.shape, &self.profile, &self.policies)
     }
 
     /// The table, where these rows are not bound to it yet.

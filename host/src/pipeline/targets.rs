@@ -14,7 +14,7 @@ use crate::clickhouse::response::{Class, Failure};
 use crate::clickhouse::table::{Binding, Table, planned_columns};
 use crate::clickhouse::types::ColumnType;
 use crate::clickhouse::{evolve, names};
-use crate::config::{SchemaChanges, Settings, Sink};
+use crate::config::{Policies, SchemaChanges, Settings, Sink};
 use crate::debezium::shape::Shape;
 use crate::error::Classify;
 use crate::pause::pause;
@@ -33,7 +33,8 @@ pub(super) struct Targets {
     default_table: Option<String>,
     pub(super) dry_run: bool,
     pub(super) schema_changes: SchemaChanges,
-    profile: Arc<Profile>,
+    pub(super) profile: Arc<Profile>,
+    pub(super) policies: Policies,
     /// Held only to look something up: waiting for the server goes on without it.
     pub(super) known: Mutex<Known>,
 }
@@ -64,7 +65,8 @@ impl Targets {
             default_table,
             dry_run: settings.dry_run,
             schema_changes: settings.schema_changes,
-            profile: Arc::new(profile),
+            profile,
+            policies: settings.policies.clone(),
             known: Mutex::default(),
         }
     }
@@ -101,9 +103,9 @@ impl Targets {
             for rows in rows.iter().filter(|rows| self.name_of(rows) == name) {
                 let output = &rows.plan.outputs[rows.output];
                 key = if key.is_empty() { &output.key } else { key };
-                for (name, ty) in planned_columns(output, &rows.shape) {
-                    if columns.iter().all(|(known, _)| *known != name) {
-                        columns.push((name, ty));
+                for (column, ty) in self.planned(rows) {
+                    if columns.iter().all(|(known, _)| *known != column) {
+                        columns.push((column, ty));
                     }
                 }
             }
@@ -118,6 +120,21 @@ impl Targets {
         Ok(Some(()))
     }
 
+    /// The columns that a table for `rows` is created with.
+    fn planned(&self, rows: &ShapeRows) -> Vec<(String, ColumnType)> {
+        let table = self.name_of(rows);
+        let output = &rows.plan.outputs[rows.output];
+        let columns = planned_columns(output, &rows.shape, &self.profile);
+        let created = |(name, ty): (String, ColumnType)| match output.key.contains(&name) {
+            true => (name, ty),
+            false => {
+                let ty = self.policies.created(&table, &name, ty);
+                (name, ty)
+            }
+        };
+        columns.into_iter().map(created).collect()
+    }
+
     fn find_or_create(
         &self,
         name: &str,
@@ -125,7 +142,7 @@ impl Targets {
         key: &[String],
         stop: &Stop,
     ) -> Result<Option<Table>> {
-        let planned = || Table::planned(&self.database, name, columns, key).usage();
+        let planned = || Table::planned(&self.database, name, columns, key, &self.profile).usage();
         let keyed = !key.is_empty();
         let Some(client) = &self.client else { return planned().map(Some) };
         let Some(found) = patiently(stop, || Table::describe(client, &self.database, name))? else {
@@ -141,7 +158,7 @@ impl Targets {
         }
         let new: Vec<NewColumn<'_>> = columns.iter().map(|(name, ty)| NewColumn { name, ty }).collect();
         let keys: Vec<&str> = key.iter().map(String::as_str).collect();
-        let sql = ddl::create_table(&self.database, name, &new, &keys, self.profile.replacing_deletes);
+        let sql = ddl::create_table(&self.database, name, &new, &keys, &self.profile);
         let sql = sql.map_err(|e| anyhow!(e)).usage()?;
         let created = patiently(stop, || client.query(&sql).map(drop))?;
         let Some(()) = created else { return Ok(None) };
@@ -235,19 +252,24 @@ impl Targets {
         let binding = match table.bind(output, &rows.shape, leave_out) {
             // Where there is no server nothing has to fit what came before.
             Err(_) if self.client.is_none() => {
-                let columns = planned_columns(output, &rows.shape);
-                Table::planned(&self.database, name, &columns, &output.key)
+                let columns = self.planned(rows);
+                Table::planned(&self.database, name, &columns, &output.key, &self.profile)
                     .and_then(|table| table.bind(output, &rows.shape, leave_out))
             }
             bound => bound,
         };
-        let binding = binding.usage()?;
+        let mut binding = binding.usage()?;
+        for column in &mut binding.columns {
+            column.rules = self.policies.rules(name, &column.name, column.rules.in_key);
+        }
         if known.said.insert(key) {
             for note in &binding.notes {
                 tracing::warn!(table = name, "{note}");
             }
             if self.client.is_some() {
-                tell_idle(&table, rows, &known.brought);
+                let idle = self.difference(&table, rows).idle;
+                let is_ours = evolve::is_made_by_host(&table, &self.profile);
+                tell_idle(&table, rows, idle, is_ours, &known.brought);
             }
         }
         let binding = Arc::new(binding);
@@ -266,7 +288,8 @@ impl Targets {
     pub(super) fn ensure_dead_letters(&self, name: &str, stop: &Stop) -> Result<Option<()>> {
         let ready = locked(&self.known).dead_letters_ready;
         let Some(client) = self.client.as_ref().filter(|_| !ready) else { return Ok(Some(())) };
-        let sql = ddl::create_dead_letters(&self.database, name).map_err(|e| anyhow!(e)).usage()?;
+        let sql =
+            ddl::create_dead_letters(&self.database, name, &self.profile).map_err(|e| anyhow!(e)).usage()?;
         if patiently(stop, || client.query(&sql).map(drop))?.is_none() {
             return Ok(None);
         }
@@ -294,9 +317,13 @@ pub(super) fn patiently<T>(stop: &Stop, ask: impl Fn() -> Result<T, Failure>) ->
 
 /// Says which columns of a table new rows do not bring: they were dropped or renamed at the source. Those that a
 /// later shape brings are none of these.
-fn tell_idle(table: &Table, rows: &ShapeRows, brought: &HashMap<(String, String), u32>) {
-    let output = &rows.plan.outputs[rows.output];
-    let mut idle = evolve::difference(table, output, &rows.shape).idle;
+fn tell_idle(
+    table: &Table,
+    rows: &ShapeRows,
+    mut idle: Vec<String>,
+    is_ours: bool,
+    brought: &HashMap<(String, String), u32>,
+) {
     idle.retain(|column| {
         let last = brought.get(&(table.name.clone(), column.clone()));
         last.is_none_or(|last| *last < rows.shape.id)
@@ -305,7 +332,7 @@ fn tell_idle(table: &Table, rows: &ShapeRows, brought: &HashMap<(String, String)
         return;
     }
     let what = format!("new rows do not have the columns {}, which get their default", idle.join(", "));
-    match evolve::is_made_by_host(table) {
+    match is_ours {
         true => tracing::warn!(table = table.name, "{what}: were they dropped or renamed at the source?"),
         false => tracing::info!(table = table.name, "{what}"),
     }

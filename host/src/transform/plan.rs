@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::bindings::rowgate::transform::types as wit;
+use crate::clickhouse::profile::Profile;
 use crate::clickhouse::table::{may_be_null, planned_type};
 use crate::clickhouse::types::ColumnType;
 use crate::clickhouse::{ddl, names};
@@ -184,8 +185,11 @@ fn check_key(key: &[String], columns: &[OutputColumn], shape: &Shape) -> Result<
             }
             _ => {}
         }
-        let ty = planned_type(column, shape);
-        if ty.is_nullable() || matches!(ty.bare(), ColumnType::Json(_) | ColumnType::Map(..)) {
+        // Whatever the server lacks stands in a type that can be sorted by.
+        let ty = planned_type(column, shape, &Profile::default());
+        let unsorted =
+            matches!(ty.bare(), ColumnType::Json(_) | ColumnType::Map(..) | ColumnType::Variant(_));
+        if ty.is_nullable() || unsorted {
             return Err(format!("the key has {name:?}, and no table can be ordered by {ty}"));
         }
     }

@@ -19,6 +19,11 @@ impl ClickHouse {
         ClickHouse { url: url.to_owned() }
     }
 
+    /// Its address.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Runs a statement.
     pub fn try_query(&self, sql: &str) -> Result<String, String> {
         post(&self.url, sql.as_bytes())
@@ -48,6 +53,13 @@ impl Database {
     /// A new one.
     pub fn on(stack: &Stack, name: &str) -> Self {
         let server = stack.clickhouse();
+        server.query(&format!("CREATE DATABASE {name}"));
+        Database { server, name: name.to_owned() }
+    }
+
+    /// A new one on the old server.
+    pub fn on_old(name: &str) -> Self {
+        let server = ClickHouse::at(Stack::with_old_clickhouse().old_clickhouse_url());
         server.query(&format!("CREATE DATABASE {name}"));
         Database { server, name: name.to_owned() }
     }
@@ -89,7 +101,7 @@ impl Database {
     /// `SELECT` of each row's identity, and of how often it is there where that is not once.
     pub fn doubled(&self, table: &str) -> Vec<String> {
         self.lines(&format!(
-            "SELECT _topic, _partition, _offset, _seq, count() FROM {table} GROUP BY 1, 2, 3, 4 HAVING count() > 1"
+            "SELECT _topic, _partition, _offset, _seq, count() FROM {table} GROUP BY _topic, _partition, _offset, _seq HAVING count() > 1"
         ))
     }
 

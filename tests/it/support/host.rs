@@ -37,15 +37,15 @@ impl Host {
         Host::new().args(["--output", "-", "--input"]).arg(file.as_ref().to_str().expect("UTF-8"))
     }
 
-    /// From a topic of the shared stack to a database of it. The pipeline has the database's name, and small
-    /// batches, so that there are many even in a short test.
+    /// From a topic of the shared stack to a database of whichever of its servers. The pipeline has the
+    /// database's name, and small batches, so that there are many even in a short test.
     pub fn pipeline(topic: &Topic, database: &Database) -> Self {
         Host::pipeline_on(Stack::shared(), topic, database)
     }
 
     /// The same, for servers of its own.
     pub fn pipeline_on(stack: &Stack, topic: &Topic, database: &Database) -> Self {
-        Host::between(stack.brokers(), stack.clickhouse_url(), database).args(["--topic", &topic.name])
+        Host::between(stack.brokers(), database.server.url(), database).args(["--topic", &topic.name])
     }
 
     /// From any topic of one server to another.

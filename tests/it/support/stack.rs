@@ -35,6 +35,17 @@ impl Stack {
         Stack::shared()
     }
 
+    /// The same servers with a ClickHouse of 2018.
+    pub fn with_old_clickhouse() -> &'static Stack {
+        static STARTED: OnceLock<()> = OnceLock::new();
+        STARTED.get_or_init(|| {
+            let stack = Stack::shared();
+            stack.run(&["fetch", "clickhouse-old"]);
+            stack.run(&["up", "clickhouse-old"]);
+        });
+        Stack::shared()
+    }
+
     /// The same servers with MariaDB, and Connect with Debezium.
     pub fn with_mariadb() -> &'static Stack {
         static STARTED: OnceLock<()> = OnceLock::new();
@@ -101,6 +112,11 @@ impl Stack {
     /// ClickHouse's.
     pub fn clickhouse_url(&self) -> &str {
         self.address("CLICKHOUSE_URL")
+    }
+
+    /// The old ClickHouse's.
+    pub fn old_clickhouse_url(&self) -> &str {
+        self.address("CLICKHOUSE_OLD_URL")
     }
 
     /// ClickHouse, through the proxy that injects faults.

@@ -2,7 +2,7 @@
 # shellcheck shell=bash disable=SC2034,SC2153,SC2154 # names that the other files set and use
 
 # In the order of starting; they are stopped in the other.
-ALL=(postgres mariadb kafka registry connect clickhouse faults)
+ALL=(postgres mariadb kafka registry connect clickhouse clickhouse-old faults)
 USUAL=(postgres kafka connect clickhouse)
 
 known() { [[ " ${ALL[*]} " == *" $1 "* ]] || die "no component '$1'; there are: ${ALL[*]}"; }
@@ -15,6 +15,7 @@ port_of() {
     registry) echo "$REGISTRY_PORT" ;;
     connect) echo "$CONNECT_PORT" ;;
     clickhouse) echo "$CLICKHOUSE_PORT" ;;
+    clickhouse-old) echo "$CLICKHOUSE_OLD_PORT" ;;
     faults) echo "$FAULTS_PORT" ;;
   esac
 }
@@ -201,6 +202,17 @@ query() { # query SQL: its answer, as ClickHouse gives it
   curl -sS --fail-with-body -H @- --data-binary "$1" "$CLICKHOUSE_URL/" <<<"X-ClickHouse-User: $CLICKHOUSE_USER
 X-ClickHouse-Key: $CLICKHOUSE_PASSWORD"
 }
+
+start_clickhouse-old() {
+  local conf=$CONF/clickhouse-old.xml libs
+  [ -d "$ENGINE_OLD" ] || die "no old ClickHouse; run '$0 fetch clickhouse-old'"
+  render clickhouse-old.xml "$conf" HOST="$HOST" PORT="$CLICKHOUSE_OLD_PORT" DATA="$DATA/clickhouse-old" CONF="$conf"
+  mkdir -p "$DATA/clickhouse-old"
+  libs=$(find "$ENGINE_OLD" -name '*.so*' -printf '%h\n' | sort -u | paste -sd:)
+  (cd "$DATA/clickhouse-old" && launch clickhouse-old env TZ=UTC LD_LIBRARY_PATH="$libs" \
+    "$ENGINE_OLD/usr/sbin/clickhouse-server" --config-file="$conf")
+}
+ready_clickhouse-old() { [ "$(curl -fs --data-binary 'SELECT 1' "$CLICKHOUSE_OLD_URL/")" = 1 ]; }
 
 start_faults() {
   launch faults python3 "$STACK_HOME/clickhouse/faults.py" --host "$HOST" --port "$FAULTS_PORT" \

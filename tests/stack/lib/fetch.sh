@@ -52,7 +52,27 @@ fetch_engine() {
   say fetch "ClickHouse engine: $(du -sm "$ENGINE" | cut -f1) MB, in $(since_ms "$t0") ms"
 }
 
-# fetch [registry | mariadb]...: does nothing for what is there. One run at a time for all clones.
+# An old server, from Debian's packages: it and the libraries that it names, unpacked and not installed.
+fetch_clickhouse_old() {
+  local new=$ENGINE_OLD.new log=$CACHE/stack/fetch.log packages package t0
+  [ ! -d "$ENGINE_OLD" ] || return 0
+  t0=$(now_us)
+  say fetch 'old ClickHouse ...'
+  # The C library is the system's own: another one would not go with its loader.
+  mapfile -t packages < <(apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks \
+    --no-replaces --no-enhances clickhouse-server 2>/dev/null | grep -E '^(clickhouse-|lib)' |
+    grep -vE '^(libc6|libgcc-s1|libcrypt1|libc-bin|clickhouse-client)$' | sort -u)
+  [ ${#packages[@]} != 0 ] || die "no package clickhouse-server; run 'apt-get update' on Debian"
+  rm -rf "$new"
+  mkdir -p "$new/debs"
+  (cd "$new/debs" && apt-get download "${packages[@]}") >"$log" 2>&1 || die "fetching failed, see $log"
+  for package in "$new"/debs/*.deb; do dpkg -x "$package" "$new"; done
+  (cd "$new" && rm -r debs usr/share)
+  mv "$new" "$ENGINE_OLD"
+  say fetch "old ClickHouse: $(du -sm "$ENGINE_OLD" | cut -f1) MB, in $(since_ms "$t0") ms"
+}
+
+# fetch [registry | mariadb | clickhouse-old]...: does nothing for what is there. One run at a time for all clones.
 fetch() {
   mkdir -p "$CACHE/stack"
   exec 8>"$CACHE/stack/lock"
@@ -64,6 +84,7 @@ fetch() {
   for more in "$@"; do
     case $more in
       registry) fetch_registry ;;
+      clickhouse-old) fetch_clickhouse_old ;;
       mariadb) fetch_jars plugins/debezium-mariadb -P debezium-mariadb $dependency_plugin:copy-dependencies -DincludeScope=runtime ;;
       *) die "nothing is fetched for '$more'" ;;
     esac

@@ -31,6 +31,7 @@ RUN=$STACK_DIR/run LOG=$STACK_DIR/log CONF=$STACK_DIR/conf DATA=$STACK_DIR/data
 # that Linux gives to outgoing connections, which could otherwise take one between two starts.
 HOST=127.0.0.1
 PORT_BASE=${PORT_BASE:-19090}
+CLICKHOUSE_OLD_PORT=${CLICKHOUSE_OLD_PORT:-$PORT_BASE}
 MARIADB_PORT=${MARIADB_PORT:-$((PORT_BASE + 1))}
 KAFKA_PORT=${KAFKA_PORT:-$((PORT_BASE + 2))}
 CONTROLLER_PORT=${CONTROLLER_PORT:-$((PORT_BASE + 3))}
@@ -64,11 +65,14 @@ PG_BIN=${PG_BIN:-$(find /usr/lib/postgresql -maxdepth 2 -name bin 2>/dev/null | 
 MARIADBD=${MARIADBD:-$(PATH=$PATH:/usr/sbin command -v mariadbd || true)}
 MARIADB=${MARIADB:-$(command -v mariadb || true)}
 JAVA_LIBS=$CACHE/stack/java-$(sha256sum <"$STACK_HOME/pom.xml" | cut -c1-12)
+# The oldest server that is tested: that of Debian's package, unpacked.
+ENGINE_OLD=$CACHE/stack/clickhouse-old-$(dpkg --print-architecture 2>/dev/null)
 ENGINE=$CACHE/stack/clickhouse-$(sha256sum <"$STACK_HOME/clickhouse/package-lock.json" | cut -c1-12)
 
 BROKERS=$HOST:$KAFKA_PORT
 CONNECT_URL=http://$HOST:$CONNECT_PORT
 CLICKHOUSE_URL=http://$HOST:$CLICKHOUSE_PORT
+CLICKHOUSE_OLD_URL=http://$HOST:$CLICKHOUSE_OLD_PORT
 FAULTS_URL=http://$HOST:$FAULTS_PORT
 FAULTS_ADMIN_URL=http://$HOST:$FAULTS_ADMIN_PORT
 REGISTRY_URL=http://$HOST:$REGISTRY_PORT/apis/ccompat/v7 # where the registry speaks Confluent's protocol

@@ -14,7 +14,10 @@ pub const DAY_SECONDS: i64 = 86_400;
 const MAX_DAYS: i64 = 1 << 40;
 
 /// The largest time of day that ClickHouse's Time and Time64 hold: 999:59:59, in seconds.
-const MAX_TIME_SECONDS: i64 = 3_599_999;
+pub const MAX_TIME_SECONDS: i64 = 3_599_999;
+
+/// The range of a type that the server does not have: no table can have a column of it.
+pub const NOWHERE: (i64, i64) = (0, -1);
 
 const OUT_OF_RANGE: &str = "the time is outside the column's range";
 const DATE_OUT_OF_RANGE: &str = "the date is outside the column's range";
@@ -35,6 +38,47 @@ pub fn days(value: &Value<'_>, (first, last): (i64, i64)) -> Result<i64, String>
     if (first..=last).contains(&days) { Ok(days) } else { Err(DATE_OUT_OF_RANGE.to_owned()) }
 }
 
+/// A date as days, or text that is one, whatever the range; none of anything else.
+pub fn any_days(value: &Value<'_>) -> Option<i64> {
+    match value {
+        Value::Date(days) => Some(*days),
+        Value::Text(text) => parse_date(text),
+        _ => None,
+    }
+}
+
+/// A point of time, or text that is one, whatever the range; none of anything else.
+pub fn any_instant(value: &Value<'_>) -> Option<(i64, u32)> {
+    instant(value).ok()
+}
+
+/// Ticks of `10^-digits` seconds since 1970, rounded down.
+pub fn wide_ticks(seconds: i64, nanos: u32, digits: u8) -> i128 {
+    let unit = 10_i128.pow(u32::from(digits.min(9)));
+    i128::from(seconds) * unit + i128::from(split(i64::from(nanos), digits).0)
+}
+
+/// The nanoseconds of a second's last tick.
+pub fn last_nanos(digits: u8) -> u32 {
+    1_000_000_000 - 10_u32.pow(9 - u32::from(digits.min(9)))
+}
+
+/// The first or the last point of time of a DateTime64 of `digits` digits, whose seconds have this range: in
+/// nanoseconds 64 bits end before that.
+pub fn datetime64_end((first, last): (i64, i64), digits: u8, at_last: bool) -> (i64, u32) {
+    let (seconds, nanos) = if at_last { (last, last_nanos(digits)) } else { (first, 0) };
+    let unit = 10_i64.pow(u32::from(digits.min(9)));
+    match i64::try_from(wide_ticks(seconds, nanos, digits)) {
+        Ok(_) => (seconds, nanos),
+        Err(_) => {
+            let ticks = if at_last { i64::MAX } else { i64::MIN };
+            // Below a second by the remainder.
+            let nanos = ticks.rem_euclid(unit) * (1_000_000_000 / unit);
+            (ticks.div_euclid(unit), nanos as u32)
+        }
+    }
+}
+
 fn instant(value: &Value<'_>) -> Result<(i64, u32), String> {
     match value {
         Value::Timestamp { seconds, nanos } if *nanos < 1_000_000_000 => Ok((*seconds, *nanos)),
@@ -46,9 +90,13 @@ fn instant(value: &Value<'_>) -> Result<(i64, u32), String> {
 /// Seconds since 1970 for DateTime.
 ///
 /// # Errors
-/// What is no point of time, has a fraction of a second, or is outside 1970 to 2106.
-pub fn unix_seconds(value: &Value<'_>) -> Result<u32, String> {
+/// What is no point of time, has a fraction of a second, or is outside the server's range: 1970 to 2106.
+pub fn unix_seconds(value: &Value<'_>, profile: &Profile) -> Result<u32, String> {
     let (seconds, nanos) = instant(value)?;
+    let (first, last) = profile.datetime_seconds;
+    if !(first..=last).contains(&seconds) {
+        return Err(OUT_OF_RANGE.to_owned());
+    }
     if nanos != 0 {
         return Err(TOO_FINE.to_owned());
     }
@@ -61,7 +109,7 @@ pub fn unix_seconds(value: &Value<'_>) -> Result<u32, String> {
 /// What is no point of time, is finer than a tick, or is outside the server's range or 64 bits.
 pub fn ticks(value: &Value<'_>, digits: u8, profile: &Profile) -> Result<i64, String> {
     let (seconds, nanos) = instant(value)?;
-    let (first, last) = profile.datetime64_seconds;
+    let (first, last) = profile.datetime64_seconds.unwrap_or(NOWHERE);
     if !(first..=last).contains(&seconds) {
         return Err(OUT_OF_RANGE.to_owned());
     }
@@ -331,12 +379,12 @@ mod tests {
         assert_eq!(ticks(&at(0, 999_000_001), 9, &profile), Ok(999_000_001));
         assert!(ticks(&at(9_300_000_000, 0), 9, &profile).is_err(), "beyond 64 bits of nanoseconds");
         assert!(ticks(&at(253_402_300_800, 0), 0, &profile).is_err());
-        assert!(ticks(&at(-2_208_988_801, 0), 0, &Profile::before_2026()).is_err());
-        assert_eq!(ticks(&at(-2_208_988_800, 0), 0, &Profile::before_2026()), Ok(-2_208_988_800));
-        assert_eq!(unix_seconds(&at(4_294_967_295, 0)), Ok(u32::MAX));
-        assert!(unix_seconds(&at(4_294_967_296, 0)).is_err());
-        assert!(unix_seconds(&at(-1, 0)).is_err());
-        assert!(unix_seconds(&at(0, 1)).is_err());
+        assert!(ticks(&at(-2_208_988_801, 0), 0, &Profile::years(1900, 2299)).is_err());
+        assert_eq!(ticks(&at(-2_208_988_800, 0), 0, &Profile::years(1900, 2299)), Ok(-2_208_988_800));
+        assert_eq!(unix_seconds(&at(4_294_967_295, 0), &profile), Ok(u32::MAX));
+        assert!(unix_seconds(&at(4_294_967_296, 0), &profile).is_err());
+        assert!(unix_seconds(&at(-1, 0), &profile).is_err());
+        assert!(unix_seconds(&at(0, 1), &profile).is_err());
         assert!(ticks(&Value::Infinite { negative: false }, 6, &profile).is_err());
         assert!(ticks(&Value::Int(0), 6, &profile).is_err());
         assert_eq!(ticks(&text("2024-01-01T00:00:00Z"), 3, &profile), Ok(1_704_067_200_000));

@@ -71,6 +71,40 @@ fn extend(number: &BigInt) -> [u8; 32] {
     bytes
 }
 
+/// A whole number of any length; none of anything else.
+pub fn whole(value: &Value<'_>) -> Option<BigInt> {
+    match value {
+        Value::Int(number) => Some(BigInt::from(*number)),
+        Value::Decimal(text) => {
+            let (before, after) = text.split_once('.').unwrap_or((text, ""));
+            after.bytes().all(|digit| digit == b'0').then(|| before.parse().ok()).flatten()
+        }
+        _ => None,
+    }
+}
+
+/// What stands before a decimal number's point; none of what is no number.
+pub fn before_point(value: &Value<'_>) -> Option<BigInt> {
+    match value {
+        Value::Int(number) => Some(BigInt::from(*number)),
+        Value::Decimal(text) | Value::Text(text) => {
+            let (before, after) = text.split_once('.').unwrap_or((text, "0"));
+            let plain = !after.is_empty() && after.bytes().all(|byte| byte.is_ascii_digit());
+            plain.then(|| before.parse().ok()).flatten()
+        }
+        _ => None,
+    }
+}
+
+/// The first and the last of integers of so many bits.
+pub fn int_range(signed: bool, bits: u16) -> (BigInt, BigInt) {
+    let power = |bits: u16| BigInt::from(1) << usize::from(bits);
+    match signed {
+        true => (-power(bits - 1), power(bits - 1) - 1),
+        false => (BigInt::ZERO, power(bits) - 1),
+    }
+}
+
 /// A decimal number multiplied by `10^scale`, for a precision of at most 38.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::debezium::shape::{Guess, Wire};
-use crate::debezium::value::Value;
+use crate::debezium::value::{self, Value};
 
 use super::{Decode, calendar, refuse};
 
@@ -152,6 +152,35 @@ pub fn members(json: &str) -> Result<Vec<(Cow<'_, str>, &RawValue)>, String> {
     Ok(members.0)
 }
 
+/// A value of JSON that no schema describes, as it stands there.
+///
+/// # Errors
+/// What is no JSON.
+pub fn loose(json: &str) -> Result<Value<'_>, String> {
+    let wrong = || "the JSON cannot be read".to_owned();
+    Ok(match json.as_bytes().first() {
+        Some(b'n') => Value::Null,
+        Some(b't') => Value::Bool(true),
+        Some(b'f') => Value::Bool(false),
+        Some(b'"') => {
+            let Key(text) = serde_json::from_str(json).map_err(|_| wrong())?;
+            Value::Text(text)
+        }
+        Some(b'[' | b'{') => Value::Json(json.into()),
+        Some(b'-' | b'0'..=b'9') => {
+            let wire = if json.contains(['.', 'e', 'E']) { &FLOAT } else { &LONG };
+            return match (wire, json.parse()) {
+                (_, Ok(number)) => Ok(Value::Int(number)),
+                (wire, Err(_)) => value::decode(wire, json),
+            };
+        }
+        _ => return Err(wrong()),
+    })
+}
+
+static FLOAT: Wire = Wire::Guess(Guess::Float);
+static LONG: Wire = Wire::Guess(Guess::BigInt);
+
 struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 #[derive(serde::Deserialize)]
@@ -186,7 +215,11 @@ impl<'de> Deserialize<'de> for Members<'de> {
 /// # Errors
 /// JSON of another form, and integers of more than 64 bits, which the column would round.
 pub fn json_object<'v>(value: &'v Value<'_>) -> Result<&'v str, String> {
-    let Value::Json(text) = value else { return Err(refuse(value, "a JSON object")) };
+    let text: &str = match value {
+        Value::Json(text) => text,
+        Value::Map(text, wire) if means_itself(wire) => text,
+        _ => return Err(refuse(value, "a JSON object")),
+    };
     if !text.trim_start().starts_with('{') {
         return Err("the JSON is not an object, which a JSON column must have".to_owned());
     }
@@ -306,11 +339,19 @@ pub fn ipv6(value: &Value<'_>) -> Result<Ipv6Addr, String> {
     })
 }
 
-/// An enum's number, by `find`.
+/// An enum's number, by its label or as it is.
 ///
 /// # Errors
-/// What is no text, or none of the labels.
-pub fn label(value: &Value<'_>, find: impl Fn(&str) -> Option<i16>) -> Result<i16, String> {
+/// What is no text and no integer, or none of the labels.
+pub fn label(
+    value: &Value<'_>,
+    find: impl Fn(&str) -> Option<i16>,
+    has: impl Fn(i16) -> bool,
+) -> Result<i16, String> {
+    if let Value::Int(number) = value {
+        let number = i16::try_from(*number).ok().filter(|number| has(*number));
+        return number.ok_or_else(|| "the number is none of the enum's".to_owned());
+    }
     let text = plain(value, "one of the enum's labels")?;
     find(text).ok_or_else(|| "the text is not one of the enum's labels".to_owned())
 }
@@ -413,7 +454,8 @@ mod tests {
             Ok("::ffff:10.0.0.1".to_owned())
         );
         assert!(ipv6(&text("::1/128")).is_err());
-        assert!(label(&text("c"), |label| (label == "a").then_some(1)).is_err());
-        assert_eq!(label(&text("a"), |label| (label == "a").then_some(1)), Ok(1));
+        let of = |value| label(&value, |label| (label == "a").then_some(1), |number| number == 1);
+        assert!(of(text("c")).is_err() && of(Value::Int(2)).is_err());
+        assert_eq!((of(text("a")), of(Value::Int(1))), (Ok(1), Ok(1)));
     }
 }

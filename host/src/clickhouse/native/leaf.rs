@@ -130,6 +130,8 @@ pub(super) fn any<'t>(ty: &'t ColumnType, encoding: Encoding<'t>) -> Leaf<Write<
         | ColumnType::Array(_)
         | ColumnType::Map(..)
         | ColumnType::Tuple(_)
+        | ColumnType::Point
+        | ColumnType::Variant(_)
         | ColumnType::Unsupported(_) => {
             Leaf { write: Box::new(|value, _| Err(refuse(value, "of a supported type"))), empty: Vec::new() }
         }
@@ -185,15 +187,15 @@ fn temporal<'t>(ty: &ColumnType, profile: &'t Profile) -> Leaf<Write<'t>> {
     match *ty {
         ColumnType::Date => boxed(zeros(2, |value: &Value<'_>, out: &mut Vec<u8>| {
             // Within 16 bits by its range.
-            (calendar::days(value, (0, i64::from(u16::MAX)))? as u16).put(out);
+            (calendar::days(value, profile.date_days)? as u16).put(out);
             Ok(())
         })),
         ColumnType::Date32 => boxed(zeros(4, |value: &Value<'_>, out: &mut Vec<u8>| {
-            (calendar::days(value, profile.date32_days)? as i32).put(out);
+            (calendar::days(value, profile.date32_days.unwrap_or(calendar::NOWHERE))? as i32).put(out);
             Ok(())
         })),
         ColumnType::DateTime(_) => boxed(zeros(4, |value: &Value<'_>, out: &mut Vec<u8>| {
-            calendar::unix_seconds(value)?.put(out);
+            calendar::unix_seconds(value, profile)?.put(out);
             Ok(())
         })),
         ColumnType::DateTime64(digits, _) => boxed(datetime64(digits, profile)),
@@ -220,7 +222,8 @@ fn label<'t>(wide: bool, labels: &'t [(String, i16)]) -> Leaf<Write<'t>> {
     put(labels.first().map_or(0, |(_, number)| *number), &mut empty);
     Leaf {
         write: Box::new(move |value, out| {
-            put(text::label(value, |label| numbers.get(label).copied())?, out);
+            let has = |number| labels.iter().any(|(_, known)| *known == number);
+            put(text::label(value, |label| numbers.get(label).copied(), has)?, out);
             Ok(())
         }),
         empty,

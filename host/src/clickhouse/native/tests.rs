@@ -419,3 +419,102 @@ proptest! {
         prop_assert_eq!(copied.finish(), valued.finish());
     }
 }
+
+#[test]
+fn what_tuples_points_and_variants_hold_stands_column_by_column() {
+    let json = |text: &'static str| Value::Json(text.into());
+    let long = |number: i64| number.to_le_bytes();
+    let values = [json(r#"{"b":"x","a":1}"#), json(r#"{"a":2}"#)];
+    let expected = [&long(1)[..], &long(2), b"\0\x01", b"\x01x", b"\0"].concat();
+    assert_eq!(data("Tuple(a Int64, b Nullable(String))", &values), expected);
+
+    let values = [json("[1.5,2]"), json(r#"{"x":0.25,"y":-1,"wkb":"AA==","srid":null}"#)];
+    let expected: Vec<u8> =
+        [1.5_f64, 0.25, 2.0, -1.0].iter().flat_map(|number| number.to_le_bytes()).collect();
+    assert_eq!(data("Point", &values), expected);
+
+    let values = [Value::Int(7), text("x"), Value::Null, json("[1]")];
+    let expected = [&[0; 8][..], &[1, 2, 255, 0], &long(1), &long(1), &long(7), b"\x01x"].concat();
+    assert_eq!(data("Variant(Array(Int64), Int64, String)", &values), expected);
+    let list = Wire::Int(64);
+    let values = [Value::Array("[1,null]", &list)];
+    let expected = [&[0; 8][..], &long(2), &[0, 255], &long(1)].concat();
+    assert_eq!(
+        data("Array(Variant(Int64, String))", &values),
+        expected,
+        "the mark stands before the offsets"
+    );
+}
+
+#[test]
+fn a_tuple_that_has_other_members_than_the_column_is_refused_and_all_stays_aligned() {
+    let json = |text: &'static str| Value::Json(text.into());
+    let values = [
+        json(r#"{"a":1,"b":"x"}"#),
+        json(r#"{"b":"x"}"#),
+        json(r#"{"a":1,"b":"x","c":1}"#),
+        json(r#"{"a":1,"a":2,"b":"x"}"#),
+        json(r#"{"a":"1","b":"x"}"#),
+        json("[1,\"x\"]"),
+        Value::Null,
+        json(r#"{"a":5,"b":"y"}"#),
+    ];
+    let (bytes, failed) = encode("Tuple(a Int64, b String)", &values);
+    assert_eq!(failed.iter().map(|(row, _)| *row).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+    let rows = read_block(&bytes).expect("the columns are aligned");
+    assert_eq!(rows.rows[0], [json!({"a": 1, "b": "x"})]);
+    assert_eq!(rows.rows[7], [json!({"a": 5, "b": "y"})]);
+}
+
+#[test]
+fn parts_of_a_nested_column_that_differ_in_length_fail_their_row_alone() {
+    let list = Wire::Int(8);
+    let profile = Profile::default();
+    let mut block = Block::new(Encoding { profile: &profile, decode }, 2, 3);
+    let column = |texts: [&'static str; 3]| texts.map(|text| Ok(Value::Array(text, &list))).into_iter();
+    block.column("n.a", &ty("Array(Int8)"), column(["[1]", "[1,2]", "[]"]));
+    block.column("n.b", &ty("Array(Nullable(Int8))"), column(["[1]", "[1]", "[]"]));
+    let (_, failed) = block.finish();
+    assert_eq!(failed.len(), 1);
+    assert!(failed[0].0 == 1 && failed[0].1.contains("not as long as"), "{failed:?}");
+}
+
+#[test]
+fn what_may_stand_for_a_value_is_written_and_counted() {
+    use crate::clickhouse::policy::{OutOfRange, Replacement, Rules, Unavailable};
+
+    let profile = Profile::default();
+    let mut block = Block::new(Encoding { profile: &profile, decode }, 3, 2);
+    block.set_rules(Rules { out_of_range: OutOfRange::Saturate, ..Rules::default() });
+    block.column("a", &ty("UInt8"), [Ok(Value::Int(300)), Ok(Value::Int(-1))].into_iter());
+    block.set_rules(Rules { out_of_range: OutOfRange::Null, ..Rules::default() });
+    block.column("b", &ty("Nullable(UInt8)"), [Ok(Value::Int(300)), Ok(Value::Int(1))].into_iter());
+    block.set_rules(Rules { unavailable: Unavailable::Default, ..Rules::default() });
+    block.column("c", &ty("Array(String)"), [Ok(Value::Unavailable), Ok(Value::Unavailable)].into_iter());
+    let counts: Vec<(String, Replacement, u64)> =
+        block.replaced().0.iter().map(|((column, what), count)| (column.clone(), *what, *count)).collect();
+    let expected = [
+        ("a".to_owned(), Replacement::Saturated, 2),
+        ("b".to_owned(), Replacement::Nulled, 1),
+        ("c".to_owned(), Replacement::UnavailableDefault, 2),
+    ];
+    assert_eq!(counts, expected);
+    let (bytes, failed) = block.finish();
+    assert_eq!(failed, []);
+    let rows = read_block(&bytes).expect("a good block");
+    assert_eq!(rows.rows, [[json!(255), json!(null), json!([])], [json!(0), json!(1), json!([])]]);
+}
+
+#[test]
+fn text_in_json_that_no_schema_describes_is_no_number() {
+    let json = |text: &'static str| Value::Json(text.into());
+    for (column_type, value) in [
+        ("Tuple(Decimal(9, 2))", json("[\"1234\"]")),
+        ("Array(Float64)", json("[\"1.5\"]")),
+        ("Map(String, Nullable(Decimal(9, 2)))", json("{\"a\":\"12\"}")),
+        ("Point", json("{\"x\":\"1\",\"y\":2}")),
+    ] {
+        assert_eq!(encode(column_type, &[value]).1.len(), 1, "{column_type}");
+    }
+    assert_eq!(encode("Tuple(Decimal(9, 2))", &[json("[12]")]).1, []);
+}

@@ -151,6 +151,7 @@ impl<'t> Parser<'t> {
             "UUID" => Some(ColumnType::Uuid),
             "IPv4" => Some(ColumnType::Ipv4),
             "IPv6" => Some(ColumnType::Ipv6),
+            "Point" => Some(ColumnType::Point),
             _ => None,
         };
         if let Some(ty) = plain {
@@ -209,6 +210,12 @@ impl<'t> Parser<'t> {
                 Ok(ColumnType::Map(Box::new(key), Box::new(inner(self)?)))
             }
             "Tuple" => Ok(ColumnType::Tuple(self.elements(depth)?)),
+            "Variant" => {
+                let mut types: Vec<ColumnType> =
+                    self.elements(depth)?.into_iter().map(|(_, element)| element).collect();
+                types.sort_by_key(ColumnType::to_string);
+                Ok(ColumnType::Variant(types))
+            }
             "Nested" => Ok(ColumnType::Array(Box::new(ColumnType::Tuple(self.elements(depth)?)))),
             "SimpleAggregateFunction" => {
                 self.word()?;
@@ -320,6 +327,7 @@ fn nullable(inner: ColumnType) -> Parsed<ColumnType> {
         ColumnType::Nullable(_)
         | ColumnType::LowCardinality(_)
         | ColumnType::Array(_)
+        | ColumnType::Variant(_)
         | ColumnType::Map(..) => Err(format!("there is no Nullable({inner})")),
         inner => Ok(ColumnType::Nullable(Box::new(inner))),
     }
