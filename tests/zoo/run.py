@@ -159,14 +159,15 @@ class Zoo:
     def spoil(self, one: Combination) -> None:
         """Changes a cell, removes a row and adds one: the checker must find these three, and nothing else."""
         table = f"{one.name}.z_int"
-        there = f"FROM {table} FINAL WHERE _is_deleted = 0 AND id IN (SELECT id FROM {table}_current ORDER BY id"
-        for change in (f"i4n = 7 ? 8 : 7 AS i4n) {there} LIMIT 1)", f"1 AS _is_deleted) {there} LIMIT 1 OFFSET 1)", f"-id - 1000000 AS id) {there} LIMIT 1 OFFSET 2)"):
-            self.clickhouse.query(f"INSERT INTO {table} SELECT * REPLACE(_version + 1 AS _version, {change} SETTINGS prefer_column_name_to_alias = 1")
+        faults = ("i4n = 7 ? 8 : 7 AS i4n", "1 AS _is_deleted", "-id - 1000000 AS id")
+        for place, fault in enumerate(faults):
+            row = f"SELECT * FROM {table} FINAL WHERE _is_deleted = 0 ORDER BY id DESC LIMIT 1 OFFSET {place}"
+            self.clickhouse.query(f"INSERT INTO {table} SELECT * REPLACE(_version + 1 AS _version, {fault}) FROM ({row})")
         found = checker.check(self.clickhouse, self.source, one, one.name, one.name, self.with_alters, self.env["REGISTRY_URL"])
         for where, texts in found.differences.items():
             say(f"    put there: {where} {texts[0]}")
-        if found.count != 3:
-            self.failed.append(f"{one.name}, in which {found.count} of 3 faults that were put there are found")
+        if found.count != len(faults):
+            self.failed.append(f"{one.name}, in which {found.count} of {len(faults)} faults that were put there are found")
 
     def go(self) -> int:
         """All of it."""
