@@ -77,7 +77,7 @@ fn write(decoder: &Decoder, batch: &Batch, decoded: &Decoded, id: u32) {
         let mut block = Block::new(encoding, shape.fields.len(), changes.len());
         for (at, field) in (0..).zip(&shape.fields) {
             let input = Input::Latest(at);
-            let ty = ddl::column_type(&field.wire, field.nullable);
+            let ty = ddl::column_type(&field.wire, field.nullable, &Profile::default());
             let values = changes.iter().filter_map(|change| decoded.changes.get(*change as usize));
             let values = values.map(|change| columns::value(batch, decoded, shape, change, &input));
             block.column(&field.name, &ty, values);

@@ -47,7 +47,7 @@ pub(crate) fn decode(bytes: &[u8]) {
     }
     let wires = wires();
     let wire = &wires[usize::from(*form) % wires.len()];
-    let copied = ddl::column_type(wire, form & 0x80 != 0);
+    let copied = ddl::column_type(wire, form & 0x80 != 0, &Profile::default());
     let ty = match TYPES.get(usize::from(*ty) % (TYPES.len() + 1)) {
         Some(ty) => ColumnType::parse(ty).unwrap_or(copied),
         None => copied,
