@@ -31,7 +31,7 @@ properties: ## 100,000 values of each kind to ClickHouse and back (`make test` t
 
 check: ## what `make test` does before it runs tests
 	@$(STACK) install mariadb
-	@$(STACK) fetch mariadb
+	@$(STACK) fetch mariadb registry clickhouse-old
 	@$(MAKE) lint
 	@$(MAKE) guests
 	@tests/stack/check_compose.sh

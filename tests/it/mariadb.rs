@@ -76,7 +76,7 @@ fn columns() -> Vec<Column> {
     columns.extend(alike(bytes, "hex($)", "hex($)"));
     columns.extend(alike("c_date", "$", "$"));
     columns.extend(alike(moments, "date_format($, '%Y-%m-%d %H:%i:%s.%f')", "toDateTime64($, 6, 'UTC')"));
-    columns.extend(alike("c_time c_time3 c_time6", "cast(time_to_sec($) * 1000000 as signed)", "$"));
+    columns.extend(alike("c_time c_time3 c_time6", "cast($ as time(6))", "toString($)"));
     // The year 0 arrives as another.
     columns.push(Column::new("c_year", "$", "$").unless("id in (5, 105)"));
     columns.extend(alike(

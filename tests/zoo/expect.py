@@ -162,14 +162,14 @@ def clock(text: str, digits: int, how: Combination) -> tuple[object, Meant, str 
     us, ms = ns // 1000, ns // 10**6
     match how.time:
         case "connect":
-            return ms, meant("int", ms * 1000), "cut_to_ms" if us % 1000 else None
+            return ms, meant("clock", ms * 10**6), "cut_to_ms" if us % 1000 else None
         case "isostring":
             return meant("iso_time", ns), meant("iso_time", ns), None
         case "nanoseconds":
-            return ns, meant("time_text", ns), None
+            return ns, meant("clock", ns), None
         case "adaptive" if digits <= 3:
-            return ms, meant("int", us), None
-    return us, meant("int", us), None
+            return ms, meant("clock", us * 1000), None
+    return us, meant("clock", us * 1000), None
 
 
 def moment(text: str, digits: int, how: Combination) -> tuple[object, Meant | None, str | None]:
@@ -338,7 +338,7 @@ def same_text(got: str, value: object) -> bool:
                 return parse_date(got.rstrip("Z")) == inner
             case "iso_time":
                 return got.endswith("Z") and parse_timetz(got) == inner % DAY_NS or parse_clock(got) == inner
-            case "time_text":
+            case "clock":
                 return parse_clock(got) == inner
             case "json":
                 return json.loads(got) == inner
@@ -363,7 +363,7 @@ def same_element(got: object, value: object) -> bool:
 # The types that a value must have where a schema says what it is; elsewhere it may be text.
 TYPES = {
     "int": r"U?Int\d+", "num": r"Decimal\(.*", "float": "Float64", "float4": "Float32", "bool": "Bool", "text": "String|LowCardinality\\(String\\)", "bytes": "String", "uuid": "UUID",
-    "ns": r"DateTime64\(.*", "days": "Date32", "iso_time": "String", "time_text": "String", "json": "String", "point": "String", "number_text": "String", "infinite": "String", "array": r"String|Array\(.*",
+    "ns": r"DateTime64\(.*", "days": "Date32", "iso_time": "String", "clock": r"Time64\(.*", "json": "String", "point": "String", "number_text": "String", "infinite": "String", "array": r"String|Array\(.*",
 }
 
 
