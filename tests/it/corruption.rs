@@ -154,6 +154,7 @@ fn a_field_that_the_table_has_not_is_said_and_not_dropped() {
     let event = events::event("u", Value::Null, json!({"id": 1, "name": "kept"}));
     Host::new()
         .args(["--input", &places::file("events.ndjson", event.value.expect("a value")), "--table", "t"])
+        .args(["--schema-changes", "stop"])
         .args(["--clickhouse-url", database.server.url(), "--database", &database.name])
         .transform("update_only")
         .run()

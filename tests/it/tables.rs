@@ -52,10 +52,11 @@ impl Server {
         Topic::new(&format!("{}.public.my_table", self.name(name)), 1)
     }
 
-    /// The columns that say which record a row comes from.
+    /// The columns that say which record a row comes from; not in the very types that the host gives them, by
+    /// which it would take the table for its own.
     pub fn lineage(self) -> String {
         let labels = self.labels;
-        format!("_topic {labels}, _partition UInt32, _offset UInt64, _seq UInt16, _transform String")
+        format!("_topic {labels}, _partition UInt32, _offset UInt64, _seq UInt32, _transform String")
     }
 
     /// Runs records into a table of these columns.
