@@ -186,7 +186,8 @@ pub fn cell(column: &Column, kind: Kind, index: usize) -> Result<Value<'_>, Stri
     match &column.cells {
         Cells::Small(cells) => match (kind, *cells.get(index).ok_or_else(missing)?) {
             (Kind::Boolean, flag @ (0 | 1)) => Ok(Value::Bool(flag == 1)),
-            (_, number) => Err(format!("the transform's answer has {number} for a {kind:?}")),
+            (Kind::Boolean, _) => Err("the transform's answer has neither 0 nor 1 for a boolean".into()),
+            _ => Err(format!("the transform's answer has bytes of flags for a {kind:?}")),
         },
         Cells::Ints(cells) => int_cell(*cells.get(index).ok_or_else(missing)?, kind),
         Cells::Floats(cells) if kind == Kind::Float => {

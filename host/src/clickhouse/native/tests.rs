@@ -518,3 +518,127 @@ fn text_in_json_that_no_schema_describes_is_no_number() {
     }
     assert_eq!(encode("Tuple(Decimal(9, 2))", &[json("[12]")]).1, []);
 }
+
+/// Every form that a value can have in an event.
+fn wires() -> Vec<Wire> {
+    use crate::debezium::shape::Guess;
+    use crate::debezium::structured::Structured;
+
+    let guesses =
+        [Guess::Unknown, Guess::Bool, Guess::Int, Guess::BigInt, Guess::Float, Guess::Text, Guess::Json];
+    let structured = [
+        Structured::Date,
+        Structured::Time,
+        Structured::Timestamp,
+        Structured::ZonedTime,
+        Structured::ZonedTimestamp,
+        Structured::Duration,
+    ];
+    let plain = [
+        Wire::Bool,
+        Wire::Int(8),
+        Wire::Int(32),
+        Wire::Int(64),
+        Wire::UInt64,
+        Wire::Float32,
+        Wire::Float64,
+        Wire::Text,
+        Wire::Bytes,
+        Wire::BytesUrl,
+        Wire::BytesHex,
+        Wire::Bits(None),
+        Wire::Decimal { scale: 2, precision: Some(9) },
+        Wire::Decimal { scale: 150_000, precision: None },
+        Wire::DecimalText(None),
+        Wire::VariableDecimal,
+        Wire::Date,
+        Wire::IsoDate,
+        Wire::TimeMillis,
+        Wire::TimeMicros,
+        Wire::TimeNanos,
+        Wire::TimestampMillis,
+        Wire::TimestampMicros,
+        Wire::TimestampNanos,
+        Wire::TimestampIso,
+        Wire::Uuid,
+        Wire::JsonText,
+        Wire::Json,
+    ];
+    let mut wires: Vec<Wire> = plain.into_iter().chain(guesses.map(Wire::Guess)).collect();
+    wires.extend(structured.map(Wire::Structured));
+    let within: Vec<Wire> = wires
+        .iter()
+        .flat_map(|wire| [Wire::Array(Box::new(wire.clone())), Wire::Map(Box::new(wire.clone()))])
+        .collect();
+    wires.extend(within);
+    wires
+}
+
+/// Texts that hold `marker`, most of which fit nothing.
+fn hostile(marker: &str) -> Vec<String> {
+    let mut texts: Vec<String> = [
+        "M",
+        "-M",
+        "M.5",
+        "1eM",
+        "MeM",
+        "0.5e-M",
+        "MMMMMMMMMM",
+        r#""M""#,
+        r#""+M""#,
+        r#""1eM""#,
+        r#""x M""#,
+        r#""M é\u0000 %""#,
+        r#""2024-13-M""#,
+        r#""+M-01-01""#,
+        r#""2024-01-01T00:00:00.M+99:00""#,
+        r#""{\"M\":M}""#,
+        r#""M.5.5""#,
+        "[]",
+        r#"[M,"M",[M],{"M":M},true,null]"#,
+        r#"{"M":M}"#,
+        r#"{"M":"M","b":["M"]}"#,
+        r#"{"scale":M,"value":"AQ=="}"#,
+        r#"{"scale":2,"value":"M!"}"#,
+        r#"{"scale":"M","value":"M"}"#,
+        r#"{"x":"M","y":M,"srid":M}"#,
+        r#"{"specialValue":"M"}"#,
+    ]
+    .map(|text| text.replace('M', marker))
+    .into();
+    let fields = ["year", "month", "day", "hour", "minute", "second", "seconds", "nanos", "offsetSeconds"];
+    for bad in fields {
+        for value in [marker.to_owned(), format!("-{marker}{marker}{marker}"), format!("\"{marker}\"")] {
+            let parts = fields.map(|name| match name == bad {
+                true => format!("\"{name}\":{value}"),
+                false => format!("\"{name}\":1"),
+            });
+            texts.push(format!("{{{}}}", parts.join(",")));
+        }
+    }
+    texts
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn whatever_is_wrong_with_a_value_its_reason_does_not_show_it(digits in "7[0-9]{3}", target in 0_usize..24) {
+        // No text of the host's own has these digits.
+        let marker = format!("73918{digits}");
+        let types = [
+            "Int8", "UInt64", "Int256", "Float32", "Float64", "Bool", "String", "FixedString(3)", "Decimal(9, 2)",
+            "Decimal(76, 30)", "Date", "Date32", "DateTime", "DateTime64(3)", "Time", "Time64(6)", "UUID", "IPv4",
+            "Enum8('a' = 1)", "Array(Nullable(Int8))", "Map(Int8, Decimal(9, 2))", "Tuple(a Int8, b Date)", "Point",
+            "JSON",
+        ];
+        let (profile, ty, texts) = (Profile::default(), ty(types[target]), hostile(&marker));
+        for wire in wires() {
+            let mut block = Block::new(Encoding { profile: &profile, decode: value::decode }, 1, texts.len());
+            block.column("x", &ty, texts.iter().map(|json| value::decode(&wire, json)));
+            for (row, reason) in block.finish().1 {
+                prop_assert!(!reason.contains("73918"), "{wire:?} {}: {reason}", texts[row]);
+            }
+        }
+    }
+}
