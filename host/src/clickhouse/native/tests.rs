@@ -506,6 +506,90 @@ fn what_may_stand_for_a_value_is_written_and_counted() {
 }
 
 #[test]
+fn the_blank_of_each_type_is_its_default_whatever_the_rules_and_the_ranges() {
+    use crate::clickhouse::policy::{OutOfRange, Rules, Unavailable};
+
+    // A server on which the day and the second of the default are out of range.
+    let profile = Profile { date_days: (1, 65_535), datetime_seconds: (1, 1 << 31), ..Profile::default() };
+    for (name, default) in [
+        ("Int8", json!(0)),
+        ("UInt64", json!(0)),
+        ("Int256", json!("0")),
+        ("Float32", json!(0.0)),
+        ("Float64", json!(0.0)),
+        ("Bool", json!(false)),
+        ("String", json!("")),
+        ("FixedString(3)", json!("\0\0\0")),
+        ("Decimal(9, 2)", json!(0.0)),
+        ("Decimal(76, 10)", json!("0.0000000000")),
+        ("Date", json!("1970-01-01")),
+        ("Date32", json!("1970-01-01")),
+        ("DateTime", json!("1970-01-01 00:00:00")),
+        ("DateTime64(6, 'UTC')", json!("1970-01-01 00:00:00.000000")),
+        ("Time", json!("00:00:00")),
+        ("Time64(6)", json!("00:00:00.000000")),
+        ("UUID", json!("00000000-0000-0000-0000-000000000000")),
+        ("IPv4", json!("0.0.0.0")),
+        ("IPv6", json!("::")),
+        ("Enum8('a' = -1, 'b' = 2)", json!("a")),
+        ("Enum16('x' = 300)", json!("x")),
+        ("Nullable(Int32)", json!(null)),
+        ("LowCardinality(String)", json!("")),
+        ("LowCardinality(Nullable(String))", json!(null)),
+        ("Nullable(Enum8('x' = 1))", json!(null)),
+        ("Array(Array(Nullable(UUID)))", json!([])),
+        ("Map(String, Date)", json!({})),
+        ("Tuple(a Nullable(Int8), b Tuple(Date, Array(Int8)))", json!({"a": null, "b": ["1970-01-01", []]})),
+        ("Point", json!([0.0, 0.0])),
+        ("Variant(Int64, String)", json!(null)),
+        // It is sent as text.
+        ("JSON", json!("{}")),
+    ] {
+        for out_of_range in [OutOfRange::Reject, OutOfRange::Null, OutOfRange::Saturate, OutOfRange::AsString]
+        {
+            let mut block = Block::new(Encoding { profile: &profile, decode: value::decode }, 2, 2);
+            block.set_rules(Rules { out_of_range, unavailable: Unavailable::Default, in_key: false });
+            for value in [Err("no value".to_owned()), Ok(Value::Unavailable)] {
+                block.set_blanks(vec![true; 2]);
+                block.column("x", &ty(name), [value.clone(), value].into_iter());
+            }
+            assert!(block.replaced().is_empty(), "{name}");
+            let (bytes, failed) = block.finish();
+            assert_eq!(failed, [], "{name}");
+            let rows = read_block(&bytes).unwrap_or_else(|reason| panic!("{name}: {reason}"));
+            let row = [default.clone(), default.clone()];
+            assert_eq!(rows.rows, [row.clone(), row], "{name}");
+        }
+    }
+    // Copied cells that would be taken as they stand; and the next column has no blanks.
+    let mut block = Block::new(Encoding { profile: &profile, decode: value::decode }, 2, 2);
+    block.set_blanks(vec![false, true]);
+    for name in ["x", "y"] {
+        block.copied(name, &ty("Int64"), Plain::Int, |_| Some(b"7"), |_| Ok(Value::Int(7)));
+    }
+    let (bytes, failed) = block.finish();
+    assert_eq!(failed, []);
+    let rows = read_block(&bytes).expect("a good block");
+    assert_eq!(rows.rows, [[json!(7), json!(7)], [json!(0), json!(7)]]);
+}
+
+#[test]
+fn nan_is_no_part_of_a_key() {
+    use crate::clickhouse::policy::Rules;
+
+    for name in ["Float64", "Float32", "Nullable(Float64)"] {
+        let profile = Profile::default();
+        let mut block = Block::new(Encoding { profile: &profile, decode }, 1, 3);
+        block.set_rules(Rules { in_key: true, ..Rules::default() });
+        let values = [Value::Float(f64::NAN), text("NaN"), Value::Float(f64::INFINITY)];
+        block.column("x", &ty(name), values.into_iter().map(Ok));
+        let (_, failed) = block.finish();
+        assert_eq!(failed.iter().map(|(row, _)| *row).collect::<Vec<_>>(), [0, 1], "{name}");
+        assert!(failed[0].1.contains("NaN"), "{failed:?}");
+    }
+}
+
+#[test]
 fn text_in_json_that_no_schema_describes_is_no_number() {
     let json = |text: &'static str| Value::Json(text.into());
     for (column_type, value) in [
