@@ -386,9 +386,7 @@ fn int(value: &Value<'_>) -> Result<i64, String> {
         Value::Timestamp { seconds, nanos } => {
             let micros =
                 seconds.checked_mul(1_000_000).and_then(|all| all.checked_add(i64::from(nanos / 1_000)));
-            micros.ok_or_else(|| {
-                format!("a timestamp of {seconds} seconds does not fit 64 bits of microseconds")
-            })
+            micros.ok_or_else(|| "the timestamp does not fit 64 bits of microseconds".into())
         }
         Value::Infinite { negative } => Ok(if *negative { i64::MIN } else { i64::MAX }),
         _ => Err("the value is no integer, date or time".into()),

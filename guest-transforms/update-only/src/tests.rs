@@ -76,8 +76,8 @@ fn null_and_unavailable_pass() {
 fn a_value_that_is_no_time_rejects_its_change_alone() {
     let changes = [event(1, 0, "soon"), event(2, 0, "2024-01-01"), event(3, 0, "2024-02-30")];
     let run = run::<UpdateOnly>(&[], &events(), &changes).unwrap();
-    let reason = |text| format!("updated_at: not a time: \"{text}\"");
-    assert_eq!(run.rejects, [(0, reason("soon")), (2, reason("2024-02-30"))]);
+    let reason = "updated_at: not a time: text that is not as ISO 8601 has it".to_owned();
+    assert_eq!(run.rejects, [(0, reason.clone()), (2, reason)]);
     assert_eq!(run.rows.len(), 1);
 }
 

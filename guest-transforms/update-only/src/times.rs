@@ -3,9 +3,6 @@
 use rowgate_transform::Cell;
 use rowgate_transform::time::{Instant, Unit, parse_iso};
 
-/// The most characters of a value that a reason repeats.
-const SHOWN: usize = 40;
-
 /// How the values of such columns are read: the parameters `unit` and `subsecond`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Reader {
@@ -53,26 +50,19 @@ impl Reader {
         };
         match instant {
             Some(Instant { micros, nanos }) if nanos == 0 || self.floor => Ok(micros),
-            Some(_) => Err(format!(
-                "more precise than a microsecond: {}; `subsecond=floor` would round it down",
-                shown(cell)
-            )),
-            None => Err(format!("not a time: {}", shown(cell))),
+            Some(_) => Err("more precise than a microsecond; `subsecond=floor` would round it down".into()),
+            // Reasons are kept and read by others than those who may see the values.
+            None => Err(format!("not a time: {}", form(cell))),
         }
     }
 }
 
-/// A value as a reason repeats it: short, and on one line.
-fn shown(cell: Cell<'_>) -> String {
+/// What a value is that is no time.
+fn form(cell: Cell<'_>) -> &'static str {
     match cell {
-        Cell::Int(number) => number.to_string(),
-        Cell::Text(text) => {
-            let cut = if text.chars().nth(SHOWN).is_some() { "…" } else { "" };
-            let start =
-                text.chars().take(SHOWN).map(|char| if char.is_control() { '\u{fffd}' } else { char });
-            format!("\"{}\"{cut}", start.collect::<String>())
-        }
-        _ => "a value of another kind".to_owned(),
+        Cell::Int(_) => "an integer beyond its unit's range",
+        Cell::Text(_) => "text that is not as ISO 8601 has it",
+        _ => "a value of another kind",
     }
 }
 
@@ -81,14 +71,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_value_is_cut_and_stays_on_one_line() {
-        let reader = Reader::parse(None, None).unwrap();
-        let reason = reader.micros(Cell::Text(&"é\n".repeat(500))).unwrap_err();
-        assert!(
-            reason.starts_with("not a time: \"é\u{fffd}é\u{fffd}") && reason.ends_with("\"…"),
-            "{reason}"
-        );
-        assert!(!reason.contains('\n') && reason.chars().count() < 100);
+    fn a_reason_says_the_form_and_not_the_value() {
+        let reader = Reader::parse(Some("s"), None).unwrap();
+        let reason = |cell| reader.micros(cell).unwrap_err();
+        assert_eq!(reason(Cell::Text("Ann\n")), "not a time: text that is not as ISO 8601 has it");
+        assert_eq!(reason(Cell::Int(i64::MAX)), "not a time: an integer beyond its unit's range");
     }
 
     #[test]
@@ -98,10 +85,7 @@ mod tests {
         let number = Cell::Int(1_700_000_000_123_456_789);
         assert_eq!(
             exact.micros(number),
-            Err(
-                "more precise than a microsecond: 1700000000123456789; `subsecond=floor` would round it down"
-                    .to_owned()
-            )
+            Err("more precise than a microsecond; `subsecond=floor` would round it down".to_owned())
         );
         assert_eq!(floor.micros(number), Ok(1_700_000_000_123_456));
         assert_eq!(exact.micros(Cell::Int(1_700_000_000_123_456_000)), Ok(1_700_000_000_123_456));
@@ -116,7 +100,7 @@ mod tests {
         assert_eq!(read("ms", 1), Ok(1_000));
         assert_eq!(read("us", 1), Ok(1));
         assert_eq!(read("ns", 1_000), Ok(1));
-        assert_eq!(read("s", i64::MAX), Err("not a time: 9223372036854775807".to_owned()));
+        assert!(read("s", i64::MAX).is_err());
     }
 
     #[test]

@@ -5,7 +5,6 @@ use super::keyed;
 use super::native::{self, Block, Encoding};
 use super::policy::Replaced;
 use super::table::{Binding, Bound, From, Role};
-use super::types::ColumnType;
 use crate::batch::Batch;
 use crate::columns::{self, Input, Plain};
 use crate::debezium::Decoded;
@@ -47,9 +46,7 @@ pub fn encode(values: &Values<'_>, binding: &Binding, rows: &ShapeRows, which: &
     // Rows of keys that leave have values of their own for the plan's columns.
     let leaving = rows.standings.iter().any(|standing| *standing != Standing::Lives);
     for column in &binding.columns {
-        let special =
-            leaving && column.role != Role::Host || column.role == Role::Key && is_float(&column.ty);
-        match special {
+        match leaving && column.role != Role::Host {
             true => add_keyed(&mut block, values, column, rows, which),
             false => add(&mut block, values, column, rows, which),
         }
@@ -93,17 +90,14 @@ fn add(block: &mut Block<'_>, values: &Values<'_>, column: &Bound, rows: &ShapeR
     }
 }
 
-fn is_float(ty: &ColumnType) -> bool {
-    matches!(ty.bare(), ColumnType::Float32 | ColumnType::Float64)
-}
-
 /// As [`add`], for a column of the plan, where a row may be of a key that leaves.
 fn add_keyed(block: &mut Block<'_>, values: &Values<'_>, column: &Bound, rows: &ShapeRows, which: &[usize]) {
     let Values { batch, decoded, .. } = *values;
     let Bound { name, ty, from, role, rules } = column;
     block.set_rules(*rules);
     let standing = |row: usize| rows.standings.get(which[row]).copied().unwrap_or(Standing::Lives);
-    let is_blank = |row| *role != Role::Key && standing(row) != Standing::Lives;
+    let is_blank = |row: usize| *role != Role::Key && standing(row) != Standing::Lives;
+    block.set_blanks((0..which.len()).map(is_blank).collect());
     match from {
         From::Copy(input) => {
             let (latest, before) = of_leaving(input);
@@ -114,23 +108,16 @@ fn add_keyed(block: &mut Block<'_>, values: &Values<'_>, column: &Bound, rows: &
             };
             let change = |row: usize| &decoded.changes[rows.changes[which[row]] as usize];
             let value = |row| match is_blank(row) {
-                true => Ok(keyed::blank(ty)),
-                false => {
-                    ordered(column, columns::value(batch, decoded, &rows.shape, change(row), input(row)))
-                }
+                true => Ok(Value::Null),
+                false => columns::value(batch, decoded, &rows.shape, change(row), input(row)),
             };
-            let json = |row| match is_blank(row) {
-                true => None,
-                false => columns::json(batch, decoded, change(row), input(row)),
-            };
+            let json = |row| columns::json(batch, decoded, change(row), input(row));
             block.copied(name, ty, Plain::of(columns::wire(&latest, &rows.shape)), json, value);
         }
         from => {
             let value = |row: usize| match from {
-                _ if is_blank(row) => Ok(keyed::blank(ty)),
-                From::Computed(index, kind) => {
-                    ordered(column, native::cell(&rows.computed[*index], *kind, which[row]))
-                }
+                _ if is_blank(row) => Ok(Value::Null),
+                From::Computed(index, kind) => native::cell(&rows.computed[*index], *kind, which[row]),
                 From::Constant(text) => Ok(Value::Text(text.as_str().into())),
                 _ => Err("a column of the host is none of the plan's".to_owned()),
             };
@@ -145,15 +132,5 @@ fn of_leaving(input: &Input) -> (Input, Input) {
     match input {
         Input::After(field) | Input::Latest(field) => (Input::Latest(*field), Input::Before(*field)),
         other => (other.clone(), other.clone()),
-    }
-}
-
-/// A value of a key must be equal to itself.
-fn ordered<'v>(column: &Bound, value: Result<Value<'v>, String>) -> Result<Value<'v>, String> {
-    match value {
-        Ok(Value::Float(number)) if column.role == Role::Key && number.is_nan() => {
-            Err("a key cannot be NaN, which is equal to nothing".to_owned())
-        }
-        value => value,
     }
 }

@@ -196,9 +196,8 @@ fn check_parameters(ty: &ColumnType) -> Result<(), String> {
 /// The statement that creates a plan's table, unless it is there.
 ///
 /// Without a key it is a log: a `MergeTree` ordered by the position of the record. With one, the newest
-/// row of a key replaces the ones before it, and a deleted one removes it, as far as the server can
-/// (`replacing_deletes`); where it cannot, readers leave out what `_is_deleted` says. `ts`, the time of the
-/// insert, is added unless the plan has a column of that name.
+/// row of a key replaces the ones before it, and a deleted one removes it, as far as the server that `profile`
+/// tells of can; where it cannot, readers leave out what `_is_deleted` says. `ts`, the time of the insert, is added unless the plan has a column of that name.
 ///
 /// # Errors
 /// Names that the server or the host does not take, repeated columns, and keys that cannot be sorted by.

@@ -1,20 +1,11 @@
 //! Tables of outputs with a key: what their engine must be, and what their rows have beside the plan's columns.
 
-use std::borrow::Cow;
-
-use serde_json::Value as Json;
-
-use super::types::ColumnType;
-use crate::debezium::shape::Wire;
 use crate::debezium::value::Value;
 
 /// Which stream of offsets a version counts in. A topic that is made anew would need another.
 const EPOCH: u16 = 0;
 /// The bits of a version that are an offset.
 const OFFSET_BITS: u32 = 48;
-
-/// How elements of an empty array are written does not matter.
-const ANY: &Wire = &Wire::Text;
 
 /// `_version` of a row: the later record of a partition has the greater one, in each repetition.
 ///
@@ -26,70 +17,6 @@ pub fn version(offset: i64) -> Result<Value<'static>, String> {
         offset.ok_or_else(|| format!("the offset does not fit the {OFFSET_BITS} bits of a version"))?;
     let version = u64::from(EPOCH) << OFFSET_BITS | offset;
     Ok(i64::try_from(version).map_or_else(|_| Value::Decimal(version.to_string().into()), Value::Int))
-}
-
-/// What a column that is not part of the key has in the row of a key that leaves: null where it can, else the
-/// type's default.
-pub fn blank(ty: &ColumnType) -> Value<'_> {
-    if ty.is_nullable() {
-        return Value::Null;
-    }
-    match ty.bare() {
-        ColumnType::Int { .. } => Value::Int(0),
-        ColumnType::Float32 | ColumnType::Float64 => Value::Float(0.0),
-        ColumnType::Bool => Value::Bool(false),
-        ColumnType::FixedString(bytes) => Value::Bytes(Cow::Owned(vec![0; *bytes as usize])),
-        ColumnType::Decimal { .. } => Value::Decimal("0".into()),
-        ColumnType::Date | ColumnType::Date32 => Value::Date(0),
-        ColumnType::DateTime(_) | ColumnType::DateTime64(..) => Value::Timestamp { seconds: 0, nanos: 0 },
-        ColumnType::Time | ColumnType::Time64(_) => Value::Time(0),
-        ColumnType::Uuid => Value::Text("00000000-0000-0000-0000-000000000000".into()),
-        ColumnType::Ipv4 => Value::Text("0.0.0.0".into()),
-        ColumnType::Ipv6 => Value::Text("::".into()),
-        ColumnType::Enum { labels, .. } => {
-            Value::Text(labels.first().map_or("", |(label, _)| label.as_str()).into())
-        }
-        ColumnType::Array(_) => Value::Array("[]", ANY),
-        ColumnType::Map(..) => Value::Map("{}", ANY),
-        ColumnType::Json(_) => Value::Json("{}".into()),
-        ColumnType::Tuple(_) | ColumnType::Point => Value::Json(blank_json(ty).to_string().into()),
-        ColumnType::Variant(_) => Value::Null,
-        ColumnType::String
-        | ColumnType::Nullable(_)
-        | ColumnType::LowCardinality(_)
-        | ColumnType::Unsupported(_) => Value::Text("".into()),
-    }
-}
-
-/// The same as JSON, for what is inside of tuples.
-fn blank_json(ty: &ColumnType) -> Json {
-    if ty.takes_null() {
-        return Json::Null;
-    }
-    match ty.bare() {
-        ColumnType::Int { .. } | ColumnType::Decimal { .. } | ColumnType::Float32 | ColumnType::Float64 => {
-            0.into()
-        }
-        ColumnType::Bool => false.into(),
-        ColumnType::FixedString(bytes) => "\0".repeat(*bytes as usize).into(),
-        ColumnType::Date | ColumnType::Date32 => "1970-01-01".into(),
-        ColumnType::DateTime(_) | ColumnType::DateTime64(..) => "1970-01-01T00:00:00Z".into(),
-        ColumnType::Array(_) => Json::Array(vec![]),
-        ColumnType::Map(..) | ColumnType::Json(_) => Json::Object(serde_json::Map::new()),
-        ColumnType::Point => vec![0, 0].into(),
-        ColumnType::Tuple(elements) => {
-            let values = elements.iter().map(|(_, ty)| blank_json(ty));
-            match elements.iter().map(|(name, _)| name.clone()).collect::<Option<Vec<String>>>() {
-                Some(names) => Json::Object(names.into_iter().zip(values).collect()),
-                None => Json::Array(values.collect()),
-            }
-        }
-        other => match blank(other) {
-            Value::Text(text) => text.into(),
-            // A time of day has no form in JSON.
-            _ => Json::Null,
-        },
-    }
 }
 
 /// What a table of the engine ReplacingMergeTree, or a replicated one of it, replaces rows by.
@@ -216,10 +143,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::clickhouse::convert::Profile;
     use crate::clickhouse::names::identifier;
-    use crate::clickhouse::native::{Block, Encoding};
-    use crate::debezium::value::decode;
 
     fn replacing(engine: &str, full: &str) -> Option<(Option<String>, Option<String>)> {
         Replacing::parse(engine, full).map(|found| (found.version, found.deleted))
@@ -277,45 +201,5 @@ mod tests {
         assert_eq!(version((1 << 48) - 1), Ok(Value::Int((1 << 48) - 1)));
         assert!(version(1 << 48).is_err());
         assert!(version(-1).is_err());
-    }
-
-    #[test]
-    fn each_type_takes_its_blank() {
-        for name in [
-            "Int8",
-            "UInt64",
-            "Int256",
-            "Float32",
-            "Float64",
-            "Bool",
-            "String",
-            "FixedString(3)",
-            "Decimal(9, 2)",
-            "Decimal(76, 10)",
-            "Date",
-            "Date32",
-            "DateTime",
-            "DateTime64(6, 'UTC')",
-            "Time",
-            "Time64(6)",
-            "UUID",
-            "IPv4",
-            "IPv6",
-            "Enum8('b' = 2, 'a' = 1)",
-            "Array(Int32)",
-            "Array(Array(Nullable(UUID)))",
-            "Map(String, Date)",
-            "JSON",
-            "Nullable(Int32)",
-            "LowCardinality(Nullable(String))",
-            "LowCardinality(String)",
-            "Nullable(Enum8('x' = 1))",
-        ] {
-            let ty = ColumnType::parse(name).unwrap();
-            let profile = Profile::default();
-            let mut block = Block::new(Encoding { profile: &profile, decode }, 1, 1);
-            block.column("x", &ty, std::iter::once(Ok(blank(&ty))));
-            assert_eq!(block.finish().1, [], "{name}");
-        }
     }
 }

@@ -33,6 +33,7 @@ pub struct Block<'a> {
     rows: usize,
     out: Vec<u8>,
     rules: Rules,
+    blanks: Vec<bool>,
     failed: Vec<(usize, String)>,
     replaced: Replaced,
     /// The parts of Nested columns so far: the name that they share, their own, and where their offsets begin.
@@ -46,12 +47,19 @@ impl<'a> Block<'a> {
         put_varuint(&mut out, columns);
         put_varuint(&mut out, rows);
         let (rules, replaced) = (Rules::default(), Replaced::default());
-        Block { encoding, rows, out, rules, failed: Vec::new(), replaced, parts: Vec::new() }
+        let (blanks, failed, parts) = (Vec::new(), Vec::new(), Vec::new());
+        Block { encoding, rows, out, rules, blanks, failed, replaced, parts }
     }
 
     /// What holds for the columns that are added from now on; at first, nothing is replaced.
     pub fn set_rules(&mut self, rules: Rules) {
         self.rules = rules;
+    }
+
+    /// Rows that have nothing in the next column, whatever its values are: null where it is Nullable, else the
+    /// bytes of the type's default. No rule applies to them.
+    pub fn set_blanks(&mut self, blanks: Vec<bool>) {
+        self.blanks = blanks;
     }
 
     /// How many values were replaced by others, by column.
@@ -67,8 +75,9 @@ impl<'a> Block<'a> {
         {
             self.parts.push((nested.to_owned(), name.to_owned(), self.out.len()));
         }
-        let Block { encoding, rules, failed, replaced, out, .. } = self;
-        (out, Misfits { name, ty, rules: *rules, profile: encoding.profile, failed, replaced })
+        let Block { encoding, rules, blanks, failed, replaced, out, .. } = self;
+        let blanks = std::mem::take(blanks);
+        (out, Misfits { name, ty, rules: *rules, blanks, profile: encoding.profile, failed, replaced })
     }
 
     /// Adds a column. A value that cannot be written leaves a placeholder, so that the columns stay aligned,
@@ -144,7 +153,8 @@ impl<'a> Block<'a> {
         let value = std::iter::once(Ok(Value::Text(text.into())));
         let profile = self.encoding.profile;
         let rules = Rules::default();
-        let misfits = Misfits { name, ty, rules, profile, failed: &mut failed, replaced: &mut replaced };
+        let (blanks, failed_of, replaced_of) = (Vec::new(), &mut failed, &mut replaced);
+        let misfits = Misfits { name, ty, rules, blanks, profile, failed: failed_of, replaced: replaced_of };
         encode_values(self.encoding, 1, value, &mut one, misfits);
         put_header(&mut self.out, name, ty);
         // The null map of one row is a byte; the rest is the value.
@@ -186,7 +196,8 @@ pub fn cell(column: &Column, kind: Kind, index: usize) -> Result<Value<'_>, Stri
     match &column.cells {
         Cells::Small(cells) => match (kind, *cells.get(index).ok_or_else(missing)?) {
             (Kind::Boolean, flag @ (0 | 1)) => Ok(Value::Bool(flag == 1)),
-            (_, number) => Err(format!("the transform's answer has {number} for a {kind:?}")),
+            (Kind::Boolean, _) => Err("the transform's answer has neither 0 nor 1 for a boolean".into()),
+            _ => Err(format!("the transform's answer has bytes of flags for a {kind:?}")),
         },
         Cells::Ints(cells) => int_cell(*cells.get(index).ok_or_else(missing)?, kind),
         Cells::Floats(cells) if kind == Kind::Float => {
@@ -247,12 +258,18 @@ struct Misfits<'b> {
     name: &'b str,
     ty: &'b ColumnType,
     rules: Rules,
+    /// See [`Block::set_blanks`]; empty: no row is blank.
+    blanks: Vec<bool>,
     profile: &'b Profile,
     failed: &'b mut Vec<(usize, String)>,
     replaced: &'b mut Replaced,
 }
 
 impl Misfits<'_> {
+    fn is_blank(&self, row: usize) -> bool {
+        self.blanks.get(row).copied().unwrap_or(false)
+    }
+
     /// Notes a row that cannot be written.
     fn fail(&mut self, row: usize, reason: &str) {
         let Misfits { name, ty, .. } = self;
@@ -351,7 +368,7 @@ fn copy<'v, W: Fn(&Value<'_>, &mut Vec<u8>) -> Result<(), String>>(
 ) {
     let nulls = put_nulls(misfits.ty.is_nullable(), rows, out);
     for row in 0..rows {
-        if !json(row).is_some_and(|json| plain(json, out)) {
+        if misfits.is_blank(row) || !json(row).is_some_and(|json| plain(json, out)) {
             put(leaf, row, &value(row), nulls, out, &mut misfits);
         }
     }
@@ -383,6 +400,8 @@ fn put<W: Fn(&Value<'_>, &mut Vec<u8>) -> Result<(), String>>(
     misfits: &mut Misfits<'_>,
 ) {
     let instead = match value {
+        _ if misfits.is_blank(row) && nulls.is_some() => Instead::Null,
+        _ if misfits.is_blank(row) => Instead::Empty,
         Ok(Value::Null) if nulls.is_some() => Instead::Null,
         Ok(value) => match (leaf.write)(value, out) {
             Ok(()) => return,

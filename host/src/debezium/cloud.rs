@@ -64,7 +64,10 @@ pub fn read(view: View<'_>, members: Members<'_>, block: &mut Block) -> Result<E
             (_, Json::Null) => {}
             (b"type", _) => {
                 if !json.ends_with(".DataChangeEvent\"") {
-                    return Err(format!("a cloudevent of the type {json}, which is no change of a row"));
+                    return Err(
+                        "a cloudevent whose type does not end with DataChangeEvent: no change of a row"
+                            .into(),
+                    );
                 }
             }
             (b"time", Json::Text) => captured_at_us = walk::inside(json).and_then(time),

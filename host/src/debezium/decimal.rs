@@ -29,9 +29,10 @@ pub fn from_unscaled(bytes: &[u8], scale: i32) -> Result<String, String> {
 /// The plain text of a JSON number: without exponent, every digit kept.
 pub fn from_number(number: &str) -> Result<String, String> {
     let (mantissa, exponent) = match number.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => {
-            (mantissa, exponent.parse::<i32>().map_err(|_| format!("{number} is too large or too small"))?)
-        }
+        Some((mantissa, exponent)) => (
+            mantissa,
+            exponent.parse::<i32>().map_err(|_| "a number that is too large or too small".to_owned())?,
+        ),
         None => return Ok(number.to_owned()),
     };
     let (negative, digits) = match mantissa.strip_prefix('-') {
@@ -64,7 +65,7 @@ pub fn unhex(digits: &str) -> Option<Vec<u8>> {
 /// Puts the point before the last `scale` digits; a negative scale appends zeros.
 fn shift(negative: bool, digits: &str, scale: i64) -> Result<String, String> {
     if scale.abs() > MAX_ZEROS {
-        return Err(format!("a decimal's scale of {scale}, which is beyond {MAX_ZEROS}"));
+        return Err(format!("a decimal's scale that is beyond {MAX_ZEROS}"));
     }
     let digits = if digits.is_empty() { "0" } else { digits };
     let mut text = String::with_capacity(digits.len() + 3 + scale.unsigned_abs() as usize);

@@ -201,16 +201,15 @@ pub fn op_of(json: &str) -> Result<Op, String> {
             b'r' => Ok(Op::Read),
             b't' => Ok(Op::Truncate),
             b'm' => Ok(Op::Message),
-            _ => Err(unknown_op(json)),
+            _ => Err(unknown_op()),
         },
-        _ => Err(unknown_op(json)),
+        _ => Err(unknown_op()),
     }
 }
 
 #[cold]
-fn unknown_op(text: &str) -> String {
-    let shown: String = text.chars().take(20).collect();
-    format!("unknown op {shown}: expected one of c, u, d, r, t, m")
+fn unknown_op() -> String {
+    "unknown op: expected one of c, u, d, r, t, m".into()
 }
 
 fn row(name: &'static str, member: Option<(u32, &Member)>) -> Result<Option<u32>, Unusual> {

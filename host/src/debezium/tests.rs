@@ -535,7 +535,7 @@ fn what_is_no_event_is_refused_and_says_what_it_is() {
             r#"{"specversion":"1.0","type":"io.debezium.connector.postgresql.DataChangeEvent","data":{}}"#,
             "a cloudevent without the attribute `iodebeziumop`",
         ),
-        (&unknown, "unknown op \"x\": expected one of c, u, d, r, t, m"),
+        (&unknown, "unknown op: expected one of c, u, d, r, t, m"),
         (&time, "in `source`, `ts_ms` is not a 64-bit integer"),
         (&mongo, "`after` is text, and the connector is not mongodb: nothing says what is in it"),
         (&create("null"), "op c without `after`: nothing says which row"),

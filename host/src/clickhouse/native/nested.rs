@@ -21,6 +21,7 @@ pub(super) fn fill<'v>(
     let mut writer = Writer::new(misfits.ty, encoding);
     for row in 0..rows {
         match values.next() {
+            Some(_) if misfits.is_blank(row) => writer.push_empty(),
             // Nothing has been written of these yet, so that something else may be.
             Some(Ok(value @ (Value::Null | Value::Unavailable))) if !writer.takes_null() => {
                 let reason = refuse(&value, "an array or a map");
@@ -202,12 +203,12 @@ impl<'t> Writer<'t> {
         matches!(self, Writer::Leaf { nulls: Some(_), .. } | Writer::Variant { .. })
     }
 
-    /// Appends an entry that means nothing.
+    /// Appends an entry that means nothing: the type's default, which is null where it can be.
     fn push_empty(&mut self) {
         match self {
             Writer::Leaf { leaf, nulls, data, .. } => {
                 if let Some(nulls) = nulls {
-                    nulls.push(0);
+                    nulls.push(1);
                 }
                 data.extend_from_slice(&leaf.empty);
             }

@@ -506,6 +506,90 @@ fn what_may_stand_for_a_value_is_written_and_counted() {
 }
 
 #[test]
+fn the_blank_of_each_type_is_its_default_whatever_the_rules_and_the_ranges() {
+    use crate::clickhouse::policy::{OutOfRange, Rules, Unavailable};
+
+    // A server on which the day and the second of the default are out of range.
+    let profile = Profile { date_days: (1, 65_535), datetime_seconds: (1, 1 << 31), ..Profile::default() };
+    for (name, default) in [
+        ("Int8", json!(0)),
+        ("UInt64", json!(0)),
+        ("Int256", json!("0")),
+        ("Float32", json!(0.0)),
+        ("Float64", json!(0.0)),
+        ("Bool", json!(false)),
+        ("String", json!("")),
+        ("FixedString(3)", json!("\0\0\0")),
+        ("Decimal(9, 2)", json!(0.0)),
+        ("Decimal(76, 10)", json!("0.0000000000")),
+        ("Date", json!("1970-01-01")),
+        ("Date32", json!("1970-01-01")),
+        ("DateTime", json!("1970-01-01 00:00:00")),
+        ("DateTime64(6, 'UTC')", json!("1970-01-01 00:00:00.000000")),
+        ("Time", json!("00:00:00")),
+        ("Time64(6)", json!("00:00:00.000000")),
+        ("UUID", json!("00000000-0000-0000-0000-000000000000")),
+        ("IPv4", json!("0.0.0.0")),
+        ("IPv6", json!("::")),
+        ("Enum8('a' = -1, 'b' = 2)", json!("a")),
+        ("Enum16('x' = 300)", json!("x")),
+        ("Nullable(Int32)", json!(null)),
+        ("LowCardinality(String)", json!("")),
+        ("LowCardinality(Nullable(String))", json!(null)),
+        ("Nullable(Enum8('x' = 1))", json!(null)),
+        ("Array(Array(Nullable(UUID)))", json!([])),
+        ("Map(String, Date)", json!({})),
+        ("Tuple(a Nullable(Int8), b Tuple(Date, Array(Int8)))", json!({"a": null, "b": ["1970-01-01", []]})),
+        ("Point", json!([0.0, 0.0])),
+        ("Variant(Int64, String)", json!(null)),
+        // It is sent as text.
+        ("JSON", json!("{}")),
+    ] {
+        for out_of_range in [OutOfRange::Reject, OutOfRange::Null, OutOfRange::Saturate, OutOfRange::AsString]
+        {
+            let mut block = Block::new(Encoding { profile: &profile, decode: value::decode }, 2, 2);
+            block.set_rules(Rules { out_of_range, unavailable: Unavailable::Default, in_key: false });
+            for value in [Err("no value".to_owned()), Ok(Value::Unavailable)] {
+                block.set_blanks(vec![true; 2]);
+                block.column("x", &ty(name), [value.clone(), value].into_iter());
+            }
+            assert!(block.replaced().is_empty(), "{name}");
+            let (bytes, failed) = block.finish();
+            assert_eq!(failed, [], "{name}");
+            let rows = read_block(&bytes).unwrap_or_else(|reason| panic!("{name}: {reason}"));
+            let row = [default.clone(), default.clone()];
+            assert_eq!(rows.rows, [row.clone(), row], "{name}");
+        }
+    }
+    // Copied cells that would be taken as they stand; and the next column has no blanks.
+    let mut block = Block::new(Encoding { profile: &profile, decode: value::decode }, 2, 2);
+    block.set_blanks(vec![false, true]);
+    for name in ["x", "y"] {
+        block.copied(name, &ty("Int64"), Plain::Int, |_| Some(b"7"), |_| Ok(Value::Int(7)));
+    }
+    let (bytes, failed) = block.finish();
+    assert_eq!(failed, []);
+    let rows = read_block(&bytes).expect("a good block");
+    assert_eq!(rows.rows, [[json!(7), json!(7)], [json!(0), json!(7)]]);
+}
+
+#[test]
+fn nan_is_no_part_of_a_key() {
+    use crate::clickhouse::policy::Rules;
+
+    for name in ["Float64", "Float32", "Nullable(Float64)"] {
+        let profile = Profile::default();
+        let mut block = Block::new(Encoding { profile: &profile, decode }, 1, 3);
+        block.set_rules(Rules { in_key: true, ..Rules::default() });
+        let values = [Value::Float(f64::NAN), text("NaN"), Value::Float(f64::INFINITY)];
+        block.column("x", &ty(name), values.into_iter().map(Ok));
+        let (_, failed) = block.finish();
+        assert_eq!(failed.iter().map(|(row, _)| *row).collect::<Vec<_>>(), [0, 1], "{name}");
+        assert!(failed[0].1.contains("NaN"), "{failed:?}");
+    }
+}
+
+#[test]
 fn text_in_json_that_no_schema_describes_is_no_number() {
     let json = |text: &'static str| Value::Json(text.into());
     for (column_type, value) in [
@@ -517,4 +601,128 @@ fn text_in_json_that_no_schema_describes_is_no_number() {
         assert_eq!(encode(column_type, &[value]).1.len(), 1, "{column_type}");
     }
     assert_eq!(encode("Tuple(Decimal(9, 2))", &[json("[12]")]).1, []);
+}
+
+/// Every form that a value can have in an event.
+fn wires() -> Vec<Wire> {
+    use crate::debezium::shape::Guess;
+    use crate::debezium::structured::Structured;
+
+    let guesses =
+        [Guess::Unknown, Guess::Bool, Guess::Int, Guess::BigInt, Guess::Float, Guess::Text, Guess::Json];
+    let structured = [
+        Structured::Date,
+        Structured::Time,
+        Structured::Timestamp,
+        Structured::ZonedTime,
+        Structured::ZonedTimestamp,
+        Structured::Duration,
+    ];
+    let plain = [
+        Wire::Bool,
+        Wire::Int(8),
+        Wire::Int(32),
+        Wire::Int(64),
+        Wire::UInt64,
+        Wire::Float32,
+        Wire::Float64,
+        Wire::Text,
+        Wire::Bytes,
+        Wire::BytesUrl,
+        Wire::BytesHex,
+        Wire::Bits(None),
+        Wire::Decimal { scale: 2, precision: Some(9) },
+        Wire::Decimal { scale: 150_000, precision: None },
+        Wire::DecimalText(None),
+        Wire::VariableDecimal,
+        Wire::Date,
+        Wire::IsoDate,
+        Wire::TimeMillis,
+        Wire::TimeMicros,
+        Wire::TimeNanos,
+        Wire::TimestampMillis,
+        Wire::TimestampMicros,
+        Wire::TimestampNanos,
+        Wire::TimestampIso,
+        Wire::Uuid,
+        Wire::JsonText,
+        Wire::Json,
+    ];
+    let mut wires: Vec<Wire> = plain.into_iter().chain(guesses.map(Wire::Guess)).collect();
+    wires.extend(structured.map(Wire::Structured));
+    let within: Vec<Wire> = wires
+        .iter()
+        .flat_map(|wire| [Wire::Array(Box::new(wire.clone())), Wire::Map(Box::new(wire.clone()))])
+        .collect();
+    wires.extend(within);
+    wires
+}
+
+/// Texts that hold `marker`, most of which fit nothing.
+fn hostile(marker: &str) -> Vec<String> {
+    let mut texts: Vec<String> = [
+        "M",
+        "-M",
+        "M.5",
+        "1eM",
+        "MeM",
+        "0.5e-M",
+        "MMMMMMMMMM",
+        r#""M""#,
+        r#""+M""#,
+        r#""1eM""#,
+        r#""x M""#,
+        r#""M é\u0000 %""#,
+        r#""2024-13-M""#,
+        r#""+M-01-01""#,
+        r#""2024-01-01T00:00:00.M+99:00""#,
+        r#""{\"M\":M}""#,
+        r#""M.5.5""#,
+        "[]",
+        r#"[M,"M",[M],{"M":M},true,null]"#,
+        r#"{"M":M}"#,
+        r#"{"M":"M","b":["M"]}"#,
+        r#"{"scale":M,"value":"AQ=="}"#,
+        r#"{"scale":2,"value":"M!"}"#,
+        r#"{"scale":"M","value":"M"}"#,
+        r#"{"x":"M","y":M,"srid":M}"#,
+        r#"{"specialValue":"M"}"#,
+    ]
+    .map(|text| text.replace('M', marker))
+    .into();
+    let fields = ["year", "month", "day", "hour", "minute", "second", "seconds", "nanos", "offsetSeconds"];
+    for bad in fields {
+        for value in [marker.to_owned(), format!("-{marker}{marker}{marker}"), format!("\"{marker}\"")] {
+            let parts = fields.map(|name| match name == bad {
+                true => format!("\"{name}\":{value}"),
+                false => format!("\"{name}\":1"),
+            });
+            texts.push(format!("{{{}}}", parts.join(",")));
+        }
+    }
+    texts
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn whatever_is_wrong_with_a_value_its_reason_does_not_show_it(digits in "7[0-9]{3}", target in 0_usize..24) {
+        // No text of the host's own has these digits.
+        let marker = format!("73918{digits}");
+        let types = [
+            "Int8", "UInt64", "Int256", "Float32", "Float64", "Bool", "String", "FixedString(3)", "Decimal(9, 2)",
+            "Decimal(76, 30)", "Date", "Date32", "DateTime", "DateTime64(3)", "Time", "Time64(6)", "UUID", "IPv4",
+            "Enum8('a' = 1)", "Array(Nullable(Int8))", "Map(Int8, Decimal(9, 2))", "Tuple(a Int8, b Date)", "Point",
+            "JSON",
+        ];
+        let (profile, ty, texts) = (Profile::default(), ty(types[target]), hostile(&marker));
+        for wire in wires() {
+            let mut block = Block::new(Encoding { profile: &profile, decode: value::decode }, 1, texts.len());
+            block.column("x", &ty, texts.iter().map(|json| value::decode(&wire, json)));
+            for (row, reason) in block.finish().1 {
+                prop_assert!(!reason.contains("73918"), "{wire:?} {}: {reason}", texts[row]);
+            }
+        }
+    }
 }

@@ -158,7 +158,7 @@ fn a_rewritten_delete_has_its_row_before_the_change() {
         run.reasons(),
         [
             "the field for `deleted` is neither true nor false",
-            "unknown op \"x\": expected one of c, u, d, r, t, m",
+            "unknown op: expected one of c, u, d, r, t, m",
             "a flattened row without a column"
         ]
     );
@@ -326,9 +326,9 @@ fn a_cloudevent_that_cannot_be_read_says_why() {
         (base64, "the data of this cloudevent is not json but base64 or avro"),
         (with("null"), "a cloudevent without `data`"),
         (with(r#"{"before":null,"after":null}"#), "op r without `after`"),
-        (with("{}").replace("\"r\"", "\"z\""), "unknown op \"z\""),
+        (with("{}").replace("\"r\"", "\"z\""), "unknown op"),
         (with("{}").replace("\"1578923739738\"", "\"soon\""), "`ts_ms` is not a 64-bit integer"),
-        (other, "a cloudevent of the type \"io.debezium.connector.postgresql.SchemaChangeEvent\""),
+        (other, "a cloudevent whose type does not end with DataChangeEvent"),
     ] {
         let run = Run::of_values(&[&value]);
         assert!(run.reasons().len() == 1 && run.reasons()[0].starts_with(reason), "{:?}", run.reasons());

@@ -243,13 +243,13 @@ fn counts_and_lengths_that_lie_are_refused_at_once() {
         (1, vec![i64::MIN, 1], "elements are announced"),
         (2, vec![i64::MAX], "bytes are announced"),
         (2, vec![-1], "a negative length"),
-        (3, vec![1, i64::MAX], "is no number of 32 bits"),
+        (3, vec![1, i64::MAX], "a number of more than 32 bits"),
         (3, vec![2, 1, 1], "ends within a number"),
         (4, vec![1, 0, 1 << 40], "bytes are announced"),
-        (5, vec![1], "the symbol 1, of which there are 1"),
-        (5, vec![-1], "the symbol -1"),
-        (6, vec![3], "the branch 3"),
-        (7, vec![1], "9 bytes are announced"),
+        (5, vec![1], "a symbol beyond the 1 that there are"),
+        (5, vec![-1], "a symbol beyond"),
+        (6, vec![3], "a branch beyond the 3"),
+        (7, vec![1], "more bytes are announced than the"),
         (5, vec![0, 0], "1 bytes after the end"),
     ] {
         let reason = refused(&fake, framed(id, &longs(&numbers)));

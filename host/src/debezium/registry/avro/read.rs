@@ -28,7 +28,7 @@ impl<'a> Reader<'a> {
                 self.bytes = rest;
                 Ok(taken)
             }
-            None => Err(format!("{length} bytes are announced, and {} are left", self.bytes.len())),
+            None => Err(format!("more bytes are announced than the {} that are left", self.bytes.len())),
         }
     }
 
@@ -53,7 +53,7 @@ impl<'a> Reader<'a> {
         let number = self.long()?;
         match i32::try_from(number) {
             Ok(_) => Ok(number),
-            Err(_) => Err(format!("{number} is no number of 32 bits")),
+            Err(_) => Err("a number of more than 32 bits".into()),
         }
     }
 
@@ -74,7 +74,7 @@ impl<'a> Reader<'a> {
         let index = self.int()?;
         match usize::try_from(index) {
             Ok(index) if index < end => Ok(index),
-            _ => Err(format!("the {what} {index}, of which there are {end}")),
+            _ => Err(format!("a {what} beyond the {end} that there are")),
         }
     }
 
@@ -103,7 +103,7 @@ impl Avro {
             Type::Bool => match reader.array()? {
                 [0] => out.bool(false),
                 [1] => out.bool(true),
-                [other] => Err(format!("a boolean of {other}")),
+                _ => Err("a boolean that is neither 0 nor 1".into()),
             },
             Type::Int => out.int(reader.int()?),
             Type::Long => out.int(reader.long()?),
@@ -224,7 +224,10 @@ fn blocks(
         }
         // Kafka Connect has no elements without bytes, so such a count is a lie.
         if count > reader.left() as u64 {
-            return Err(format!("{count} elements are announced, and {} bytes are left", reader.left()));
+            return Err(format!(
+                "more elements are announced than the {} bytes that are left",
+                reader.left()
+            ));
         }
         for _ in 0..count {
             if !first {

@@ -44,7 +44,7 @@ fn varint(bytes: &mut &[u8]) -> Result<u64, String> {
 fn take<'a>(bytes: &mut &'a [u8], length: u64) -> Result<&'a [u8], String> {
     let taken = usize::try_from(length).ok().and_then(|length| bytes.split_at_checked(length));
     let (taken, rest) =
-        taken.ok_or_else(|| format!("{length} bytes are announced, and {} are left", bytes.len()))?;
+        taken.ok_or_else(|| format!("more bytes are announced than the {} that are left", bytes.len()))?;
     *bytes = rest;
     Ok(taken)
 }
@@ -261,7 +261,7 @@ impl Protobuf {
                     }
                     Some(expected) if expected == scale.to_string() => out.base64(digits),
                     Some(expected) => {
-                        Err(format!("a decimal of scale {scale}, where the schema says {expected}"))
+                        Err(format!("a decimal of another scale than {expected}, which the schema says"))
                     }
                 }
             }
@@ -274,7 +274,7 @@ impl Protobuf {
                     }
                     _ => None,
                 };
-                out.int(days.ok_or_else(|| format!("{year}-{month}-{day} is no date"))?)
+                out.int(days.ok_or("there is no such date")?)
             }
             Meant::Time => {
                 let seconds = (number(0).checked_mul(3600))

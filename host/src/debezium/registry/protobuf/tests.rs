@@ -199,7 +199,7 @@ fn data_that_does_not_fit_is_refused_with_what_is_wrong() {
         ([bytes(1, &[]), bytes(1, &[])].concat(), "in `m` a message that comes twice"),
         (bytes(4, &number(2, 1)), "finer than milliseconds"),
         (bytes(4, &number(1, i64::MAX as u64)), "out of range"),
-        (bytes(5, &[number(1, 2023), number(2, 2), number(3, 29)].concat()), "2023-2-29 is no date"),
+        (bytes(5, &[number(1, 2023), number(2, 2), number(3, 29)].concat()), "there is no such date"),
         (deep, "nesting deeper than 120"),
     ] {
         let what = json_of(schema, &data).unwrap_err();
