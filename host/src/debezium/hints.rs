@@ -6,11 +6,85 @@
 
 use super::shape::Wire;
 
+/// A word that a type begins with.
+#[derive(Debug)]
+pub struct Word {
+    /// The word.
+    pub word: &'static str,
+    /// Another for the same.
+    pub also: Option<&'static str>,
+    /// All types that begin with it: in them `UNIT` stands for `millis`, `micros` or `nanos`, `P`, `S` and `N`
+    /// for numbers, `TYPE` for a type.
+    pub forms: &'static [&'static str],
+    follows: Follows,
+}
+
+/// What follows a word.
+#[derive(Debug)]
+enum Follows {
+    /// Nothing: the values are written so.
+    Nothing(Wire),
+    /// `iso`, or nothing.
+    Date,
+    /// A unit.
+    Time,
+    /// A unit, or `iso`.
+    Timestamp,
+    /// Digits, and how they are written, or nothing.
+    Decimal,
+    /// How they are written, or nothing.
+    Bytes,
+    /// How many.
+    Bits,
+    /// The elements' type.
+    Array,
+    /// The values' type.
+    Map,
+}
+
+const fn word(
+    word: &'static str,
+    also: Option<&'static str>,
+    forms: &'static [&'static str],
+    follows: Follows,
+) -> Word {
+    Word { word, also, forms, follows }
+}
+
+/// All words; `docs/types.md` is this list for people.
+pub static WORDS: [Word; 19] = [
+    word("bool", Some("boolean"), &["bool"], Follows::Nothing(Wire::Bool)),
+    word("int8", None, &["int8"], Follows::Nothing(Wire::Int(8))),
+    word("int16", None, &["int16"], Follows::Nothing(Wire::Int(16))),
+    word("int32", None, &["int32"], Follows::Nothing(Wire::Int(32))),
+    word("int64", None, &["int64"], Follows::Nothing(Wire::Int(64))),
+    word("uint64", None, &["uint64"], Follows::Nothing(Wire::UInt64)),
+    word("float32", Some("float"), &["float32"], Follows::Nothing(Wire::Float32)),
+    word("float64", Some("double"), &["float64"], Follows::Nothing(Wire::Float64)),
+    word("text", Some("string"), &["text"], Follows::Nothing(Wire::Text)),
+    word("json", None, &["json"], Follows::Nothing(Wire::JsonText)),
+    word("uuid", None, &["uuid"], Follows::Nothing(Wire::Uuid)),
+    word("date", None, &["date", "date iso"], Follows::Date),
+    word("time", None, &["time(UNIT)"], Follows::Time),
+    word("timestamp", None, &["timestamp(UNIT)", "timestamp iso"], Follows::Timestamp),
+    word(
+        "decimal",
+        Some("numeric"),
+        &["decimal", "decimal(P)", "decimal(P,S)", "decimal(P,S) base64"],
+        Follows::Decimal,
+    ),
+    word("bytes", None, &["bytes", "bytes base64", "bytes base64url", "bytes hex"], Follows::Bytes),
+    word("bits", None, &["bits(N)"], Follows::Bits),
+    word("array", None, &["array(TYPE)"], Follows::Array),
+    word("map", None, &["map(TYPE)"], Follows::Map),
+];
+
 /// The forms of a type, for messages.
-pub const TYPES: &str = "bool, int8, int16, int32, int64, uint64, float32, float64, text, json, uuid, \
-                         date, date iso, time(UNIT), timestamp(UNIT), timestamp iso, decimal, decimal(P,S), \
-                         decimal(P,S) base64, bytes, bytes base64url, bytes hex, bits(N), array(TYPE), map(TYPE); \
-                         UNIT is millis, micros or nanos";
+fn types() -> String {
+    let forms: Vec<&str> = WORDS.iter().flat_map(|word| word.forms).copied().collect();
+    format!("{}; UNIT is millis, micros or nanos", forms.join(", "))
+}
+
 /// How deep arrays and maps may stand in each other.
 const MAX_NESTING: u32 = 4;
 /// No database has more digits: PostgreSQL has 131,072 before and 16,383 after the point.
@@ -76,12 +150,15 @@ fn matches(pattern: &str, name: &str) -> bool {
 }
 
 /// Reads a type.
-fn parse(text: &str) -> Result<Wire, String> {
+///
+/// # Errors
+/// Says what is wrong, and what would be right.
+pub fn parse(text: &str) -> Result<Wire, String> {
     let mut reader = Reader { rest: text };
     let wire = reader.wire(0)?;
     match reader.rest.trim() {
         "" => Ok(wire),
-        rest => Err(format!("nothing is expected where `{rest}` stands; types are {TYPES}")),
+        rest => Err(format!("nothing is expected where `{rest}` stands; types are {}", types())),
     }
 }
 
@@ -154,42 +231,37 @@ impl<'a> Reader<'a> {
         if depth > MAX_NESTING {
             return Err(format!("arrays and maps stand in each other more than {MAX_NESTING} deep"));
         }
-        Ok(match self.word() {
-            "bool" | "boolean" => Wire::Bool,
-            "int8" => Wire::Int(8),
-            "int16" => Wire::Int(16),
-            "int32" => Wire::Int(32),
-            "int64" => Wire::Int(64),
-            "uint64" => Wire::UInt64,
-            "float32" | "float" => Wire::Float32,
-            "float64" | "double" => Wire::Float64,
-            "text" | "string" => Wire::Text,
-            "json" => Wire::JsonText,
-            "uuid" => Wire::Uuid,
-            "date" if self.take("iso") => Wire::IsoDate,
-            "date" => Wire::Date,
-            "time" => self.unit("time", [Wire::TimeMillis, Wire::TimeMicros, Wire::TimeNanos])?,
-            "timestamp" if self.take("iso") => Wire::TimestampIso,
-            "timestamp" => {
+        let name = self.word();
+        if name.is_empty() {
+            return Err(format!("a type is missing; types are {}", types()));
+        }
+        let Some(word) = WORDS.iter().find(|word| word.word == name || word.also == Some(name)) else {
+            return Err(format!("`{name}` is unknown; types are {}", types()));
+        };
+        Ok(match &word.follows {
+            Follows::Nothing(wire) => wire.clone(),
+            Follows::Date if self.take("iso") => Wire::IsoDate,
+            Follows::Date => Wire::Date,
+            Follows::Time => self.unit("time", [Wire::TimeMillis, Wire::TimeMicros, Wire::TimeNanos])?,
+            Follows::Timestamp if self.take("iso") => Wire::TimestampIso,
+            Follows::Timestamp => {
                 self.unit("timestamp", [Wire::TimestampMillis, Wire::TimestampMicros, Wire::TimestampNanos])?
             }
-            "decimal" | "numeric" => self.decimal()?,
-            "bytes" if self.take("hex") => Wire::BytesHex,
-            "bytes" if self.take("base64url") => Wire::BytesUrl,
-            "bytes" => {
+            Follows::Decimal => self.decimal()?,
+            Follows::Bytes if self.take("hex") => Wire::BytesHex,
+            Follows::Bytes if self.take("base64url") => Wire::BytesUrl,
+            Follows::Bytes => {
                 self.take("base64");
                 Wire::Bytes
             }
-            "bits" => {
+            Follows::Bits => {
                 self.expect('(')?;
                 let bits = self.number("the number of bits", 1, u32::MAX)?;
                 self.expect(')')?;
                 Wire::Bits(Some(bits))
             }
-            "array" => Wire::Array(Box::new(self.inner(depth)?)),
-            "map" => Wire::Map(Box::new(self.inner(depth)?)),
-            "" => return Err(format!("a type is missing; types are {TYPES}")),
-            word => return Err(format!("`{word}` is unknown; types are {TYPES}")),
+            Follows::Array => Wire::Array(Box::new(self.inner(depth)?)),
+            Follows::Map => Wire::Map(Box::new(self.inner(depth)?)),
         })
     }
 

@@ -85,10 +85,13 @@ fn column(schema: &Tree) -> Result<ColumnSchema, String> {
 
 /// How the values of a schema are written: by its logical name where that is known on its base type, else
 /// by the base type alone.
-fn wire(schema: &Tree) -> Result<Wire, String> {
+///
+/// # Errors
+/// A base type or a parameter that it cannot make sense of.
+pub fn wire(schema: &Tree) -> Result<Wire, String> {
     let base = text_of(schema, "type");
-    if let Some(wire) = logical(text_of(schema, "name"), base, schema)? {
-        return Ok(wire);
+    if let Some(logical) = Logical::find(text_of(schema, "name"), base) {
+        return logical.wire(schema);
     }
     Ok(match base {
         "boolean" => Wire::Bool,
@@ -115,43 +118,80 @@ fn part<'t>(schema: &'t Tree, member: &str) -> Result<&'t Tree, String> {
     schema.get(member).ok_or_else(|| format!("lacks `{member}`"))
 }
 
-fn logical(name: &str, base: &str, schema: &Tree) -> Result<Option<Wire>, String> {
-    Ok(Some(match (name, base) {
-        ("org.apache.kafka.connect.data.Decimal", "bytes") => Wire::Decimal {
-            scale: parameter(schema, "scale")?.ok_or("lacks its scale")?,
-            precision: parameter(schema, "connect.decimal.precision")?,
-        },
-        ("io.debezium.data.VariableScaleDecimal", "struct") => Wire::VariableDecimal,
-        ("io.debezium.data.Bits", "bytes") => Wire::Bits(parameter(schema, "length")?),
-        ("io.debezium.data.Uuid", "string") => Wire::Uuid,
-        ("io.debezium.data.Json", "string") => Wire::JsonText,
-        ("io.debezium.time.Date" | "org.apache.kafka.connect.data.Date", "int32") => Wire::Date,
-        ("io.debezium.time.IsoDate", "string") => Wire::IsoDate,
-        ("io.debezium.time.Time" | "org.apache.kafka.connect.data.Time", "int32" | "int64") => {
-            Wire::TimeMillis
-        }
-        ("io.debezium.time.MicroTime", "int64") => Wire::TimeMicros,
-        ("io.debezium.time.NanoTime", "int64") => Wire::TimeNanos,
-        ("io.debezium.time.Timestamp" | "org.apache.kafka.connect.data.Timestamp", "int64") => {
-            Wire::TimestampMillis
-        }
-        ("io.debezium.time.MicroTimestamp", "int64") => Wire::TimestampMicros,
-        ("io.debezium.time.NanoTimestamp", "int64") => Wire::TimestampNanos,
-        ("io.debezium.time.ZonedTimestamp" | "io.debezium.time.IsoTimestamp", "string") => Wire::TimestampIso,
-        (_, "struct") => {
-            let structured = match name.strip_prefix("io.debezium.time.Structured") {
-                Some("Date") => Structured::Date,
-                Some("Time") => Structured::Time,
-                Some("Timestamp") => Structured::Timestamp,
-                Some("ZonedTime") => Structured::ZonedTime,
-                Some("ZonedTimestamp") => Structured::ZonedTimestamp,
-                Some("Duration") => Structured::Duration,
-                _ => return Ok(None),
-            };
-            Wire::Structured(structured)
-        }
-        _ => return Ok(None),
-    }))
+/// A logical type whose values are written in a way of their own. A name that is none of these, or stands on
+/// another base type, is written as its base type.
+#[derive(Debug)]
+pub struct Logical {
+    /// The schema's name.
+    pub name: &'static str,
+    /// The base types on which it is this type.
+    pub bases: &'static [&'static str],
+    means: Means,
+}
+
+/// How a logical type's values are written.
+#[derive(Debug)]
+enum Means {
+    /// Always so.
+    This(Wire),
+    /// With digits that the schema's parameters say.
+    Decimal,
+    /// Of a length that the schema's parameters may say.
+    Bits,
+}
+
+const fn logical(name: &'static str, bases: &'static [&'static str], wire: Wire) -> Logical {
+    Logical { name, bases, means: Means::This(wire) }
+}
+
+const fn structured(name: &'static str, what: Structured) -> Logical {
+    logical(name, &["struct"], Wire::Structured(what))
+}
+
+/// All logical types that are known; `docs/types.md` is this list for people.
+pub static LOGICAL: [Logical; 24] = [
+    Logical { name: "org.apache.kafka.connect.data.Decimal", bases: &["bytes"], means: Means::Decimal },
+    logical("io.debezium.data.VariableScaleDecimal", &["struct"], Wire::VariableDecimal),
+    Logical { name: "io.debezium.data.Bits", bases: &["bytes"], means: Means::Bits },
+    logical("io.debezium.data.Uuid", &["string"], Wire::Uuid),
+    logical("io.debezium.data.Json", &["string"], Wire::JsonText),
+    logical("io.debezium.time.Date", &["int32"], Wire::Date),
+    logical("org.apache.kafka.connect.data.Date", &["int32"], Wire::Date),
+    logical("io.debezium.time.IsoDate", &["string"], Wire::IsoDate),
+    logical("io.debezium.time.Time", &["int32", "int64"], Wire::TimeMillis),
+    logical("org.apache.kafka.connect.data.Time", &["int32", "int64"], Wire::TimeMillis),
+    logical("io.debezium.time.MicroTime", &["int64"], Wire::TimeMicros),
+    logical("io.debezium.time.NanoTime", &["int64"], Wire::TimeNanos),
+    logical("io.debezium.time.Timestamp", &["int64"], Wire::TimestampMillis),
+    logical("org.apache.kafka.connect.data.Timestamp", &["int64"], Wire::TimestampMillis),
+    logical("io.debezium.time.MicroTimestamp", &["int64"], Wire::TimestampMicros),
+    logical("io.debezium.time.NanoTimestamp", &["int64"], Wire::TimestampNanos),
+    logical("io.debezium.time.ZonedTimestamp", &["string"], Wire::TimestampIso),
+    logical("io.debezium.time.IsoTimestamp", &["string"], Wire::TimestampIso),
+    structured("io.debezium.time.StructuredDate", Structured::Date),
+    structured("io.debezium.time.StructuredTime", Structured::Time),
+    structured("io.debezium.time.StructuredTimestamp", Structured::Timestamp),
+    structured("io.debezium.time.StructuredZonedTime", Structured::ZonedTime),
+    structured("io.debezium.time.StructuredZonedTimestamp", Structured::ZonedTimestamp),
+    structured("io.debezium.time.StructuredDuration", Structured::Duration),
+];
+
+impl Logical {
+    /// The type of this name on this base.
+    fn find(name: &str, base: &str) -> Option<&'static Logical> {
+        LOGICAL.iter().find(|logical| logical.name == name && logical.bases.contains(&base))
+    }
+
+    fn wire(&self, schema: &Tree) -> Result<Wire, String> {
+        Ok(match &self.means {
+            Means::This(wire) => wire.clone(),
+            Means::Decimal => Wire::Decimal {
+                scale: parameter(schema, "scale")?.ok_or("lacks its scale")?,
+                precision: parameter(schema, "connect.decimal.precision")?,
+            },
+            Means::Bits => Wire::Bits(parameter(schema, "length")?),
+        })
+    }
 }
 
 fn parameter<T: std::str::FromStr>(schema: &Tree, name: &str) -> Result<Option<T>, String> {
@@ -162,6 +202,28 @@ fn parameter<T: std::str::FromStr>(schema: &Tree, name: &str) -> Result<Option<T
         .map(Some)
         .map_err(|_| format!("has the parameter {name} = `{text}`, which is no fitting number"))
 }
+
+/// Logical types of Debezium that are written as their base type, which connectors send.
+#[cfg(test)]
+pub const AS_THEIR_BASE: [(&str, &str, Wire); 17] = [
+    ("io.debezium.data.Enum", "string", Wire::Text),
+    ("io.debezium.data.EnumSet", "string", Wire::Text),
+    ("io.debezium.data.Xml", "string", Wire::Text),
+    ("io.debezium.data.Ltree", "string", Wire::Text),
+    ("io.debezium.data.Tsvector", "string", Wire::Text),
+    ("io.debezium.data.SparseDoubleVector", "struct", Wire::Json),
+    ("io.debezium.data.geometry.Point", "struct", Wire::Json),
+    ("io.debezium.data.geometry.Geometry", "struct", Wire::Json),
+    ("io.debezium.data.geometry.Geography", "struct", Wire::Json),
+    ("io.debezium.data.geometry.Circle", "struct", Wire::Json),
+    ("io.debezium.data.geometry.Line", "struct", Wire::Json),
+    ("io.debezium.time.Year", "int32", Wire::Int(32)),
+    ("io.debezium.time.Interval", "string", Wire::Text),
+    ("io.debezium.time.MicroDuration", "int64", Wire::Int(64)),
+    ("io.debezium.time.NanoDuration", "int64", Wire::Int(64)),
+    ("io.debezium.time.IsoTime", "string", Wire::Text),
+    ("io.debezium.time.ZonedTime", "string", Wire::Text),
+];
 
 #[cfg(test)]
 mod tests {
@@ -208,31 +270,20 @@ mod tests {
 
     #[test]
     fn any_other_logical_type_is_written_as_its_base() {
-        for (name, base, expected) in [
-            ("io.debezium.time.Year", "int32", Wire::Int(32)),
-            ("io.debezium.data.Enum", "string", Wire::Text),
-            ("io.debezium.data.EnumSet", "string", Wire::Text),
-            ("io.debezium.data.Xml", "string", Wire::Text),
-            ("io.debezium.data.Ltree", "string", Wire::Text),
-            ("io.debezium.data.Tsvector", "string", Wire::Text),
-            ("io.debezium.time.Interval", "string", Wire::Text),
-            ("io.debezium.time.ZonedTime", "string", Wire::Text),
-            ("io.debezium.time.IsoTime", "string", Wire::Text),
-            ("io.debezium.time.MicroDuration", "int64", Wire::Int(64)),
+        let more = [
             ("io.debezium.time.NanoDuration", "double", Wire::Float64),
             ("io.debezium.time.MicroDuration", "float64", Wire::Float64),
-            ("io.debezium.data.geometry.Point", "struct", Wire::Json),
-            ("io.debezium.data.geometry.Geometry", "struct", Wire::Json),
             ("io.debezium.time.StructuredDate", "string", Wire::Text),
-            ("io.debezium.data.SparseDoubleVector", "struct", Wire::Json),
             ("io.debezium.time.Date", "string", Wire::Text),
             ("com.example.Unheard", "float", Wire::Float32),
             ("", "int8", Wire::Int(8)),
             ("", "int16", Wire::Int(16)),
             ("", "boolean", Wire::Bool),
             ("", "bytes", Wire::Bytes),
-        ] {
-            assert_eq!(wire_of(&format!(r#"{{"type":"{base}","name":"{name}"}}"#)), Ok(expected), "{name}");
+        ];
+        for (name, base, expected) in AS_THEIR_BASE.iter().chain(&more) {
+            let wire = wire_of(&format!(r#"{{"type":"{base}","name":"{name}"}}"#));
+            assert_eq!(wire.as_ref(), Ok(expected), "{name}");
         }
     }
 
