@@ -123,6 +123,56 @@ fn a_column_is_widened_where_nothing_is_lost_and_a_key_is_not() {
 }
 
 #[test]
+fn times_of_day_get_more_digits_and_keep_their_values_and_integers_stay() {
+    let topic = Topic::new("schema_times.public.my_table", 1);
+    let create = |name: &str, ty: &str, id: u64, t: i64| {
+        let fields = json!([
+            {"field": "id", "type": "int32", "optional": false},
+            {"field": "t", "type": ty, "name": format!("io.debezium.time.{name}"), "optional": false},
+        ]);
+        events::typed("c", &fields, Value::Null, json!({"id": id, "t": t}))
+    };
+    let database = Database::new("schema_times");
+    let own = Database::new("schema_times_own");
+    own.query("CREATE TABLE my_table (id Int32, t Int64) ENGINE = MergeTree ORDER BY id");
+    topic.produce(1, &[create("Time", "int32", 1, 3_723_004), create("Time", "int32", 2, 86_399_999)]);
+    let host = mirror(&topic, &database).start();
+    database.wait_for_rows("my_table", 2);
+    assert_eq!(column(&database, "my_table", "t"), "Time64(3)");
+    topic.produce(1, &[create("MicroTime", "int64", 3, 1), create("Time", "int32", 4, 5)]);
+    database.wait_for_rows("my_table", 4);
+    assert_eq!(column(&database, "my_table", "t"), "Time64(6)");
+    topic.produce(
+        1,
+        &[create("NanoTime", "int64", 5, 86_399_999_999_999), create("MicroTime", "int64", 6, 7)],
+    );
+    database.wait_for_rows("my_table", 6);
+    let ended = host.drain();
+    assert_eq!(column(&database, "my_table", "t"), "Time64(9)");
+    assert_eq!(
+        database.lines("SELECT id, t FROM my_table_current ORDER BY id"),
+        [
+            "1\t01:02:03.004000000",
+            "2\t23:59:59.999000000",
+            "3\t00:00:00.000001000",
+            "4\t00:00:00.005000000",
+            "5\t23:59:59.999999999",
+            "6\t00:00:00.000007000",
+        ],
+        "{ended:?}"
+    );
+    assert_eq!(ended.counters().rejected, 0);
+    // Where somebody has integers, they stay: microseconds, and what is finer is kept apart.
+    let ended = log(&topic, &own).arg("--until-caught-up").succeed();
+    assert_eq!(column(&own, "my_table", "t"), "Int64");
+    assert_eq!(
+        own.lines("SELECT id, t FROM my_table ORDER BY id"),
+        ["1\t3723004000", "2\t86399999000", "3\t1", "4\t5000", "6\t7"]
+    );
+    assert_eq!(ended.counters().rejected, 1);
+}
+
+#[test]
 fn columns_can_be_left_out_and_are_counted() {
     let topic = Topic::new("schema_ignore.public.my_table", 1);
     topic.produce(1, &[events::create(1, "old")]);

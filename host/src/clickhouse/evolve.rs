@@ -113,7 +113,7 @@ pub fn wider(present: &ColumnType, wanted: &ColumnType) -> Option<ColumnType> {
 }
 
 fn join(present: &ColumnType, wanted: &ColumnType) -> Option<ColumnType> {
-    use ColumnType::{DateTime64, Decimal, Float32, Float64, Int};
+    use ColumnType::{DateTime64, Decimal, Float32, Float64, Int, Time64};
     match (present, wanted) {
         (present, wanted) if present == wanted => Some(present.clone()),
         (Int { signed: a, bits: x }, Int { signed: b, bits: y }) if a == b => {
@@ -131,6 +131,8 @@ fn join(present: &ColumnType, wanted: &ColumnType) -> Option<ColumnType> {
         (DateTime64(x, zone), DateTime64(y, other)) if zone == other => {
             (x >= y || *y <= MAX_WIDENED_DIGITS).then(|| DateTime64(*x.max(y), zone.clone()))
         }
+        // 999 hours in nanoseconds are far within 64 bits.
+        (Time64(x), Time64(y)) => Some(Time64(*x.max(y))),
         _ => None,
     }
 }
@@ -294,6 +296,12 @@ mod tests {
             ("DateTime64(6, 'UTC')", "DateTime64(3, 'UTC')", None),
             ("DateTime64(6, 'UTC')", "DateTime64(9, 'UTC')", None),
             ("DateTime64(3, 'Europe/Berlin')", "DateTime64(6, 'UTC')", None),
+            ("Time64(3)", "Time64(6)", Some("Time64(6)")),
+            ("Time64(6)", "Nullable(Time64(9))", Some("Nullable(Time64(9))")),
+            ("Time64(9)", "Time64(3)", None),
+            ("Int64", "Time64(6)", None),
+            ("Nullable(Int64)", "Nullable(Time64(6))", None),
+            ("Time64(6)", "Int64", None),
             ("Array(Int32)", "Nullable(String)", None),
             ("Bool", "Int64", None),
         ] {
