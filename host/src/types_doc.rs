@@ -74,7 +74,8 @@ fn kind_name(kind: Kind) -> &'static str {
 /// The kind, and the columns that are created on a server with every type, and on one of 2018; of the latter
 /// nothing, where it is the same.
 fn meaning(wire: &Wire) -> [String; 3] {
-    let [today, old] = [Profile::default(), Profile::oldest()].map(|profile| column_type(wire, false, &profile));
+    let [today, old] =
+        [Profile::default(), Profile::oldest()].map(|profile| column_type(wire, false, &profile));
     let old = if old == today { String::new() } else { code(&old.to_string()) };
     [kind_name(wire.kind()).to_owned(), code(&today.to_string()), old]
 }

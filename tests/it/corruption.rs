@@ -144,7 +144,8 @@ fn words(outcome: &Outcome) -> String {
 #[test]
 fn the_document_lists_the_values_that_are_tried() {
     let document = std::fs::read_to_string(places::root().join("docs/types.md")).expect("the document");
-    let (_, table) = document.split_once("| column | JSON | ClickHouse stores | the host |").expect("the table");
+    let (_, table) =
+        document.split_once("| column | JSON | ClickHouse stores | the host |").expect("the table");
     let rows: Vec<&str> = table.lines().skip(2).take_while(|line| line.starts_with('|')).collect();
     assert_eq!(rows.len(), CASES.len(), "{rows:?}");
     for ((ty, json), row) in CASES.iter().zip(rows) {

@@ -85,7 +85,10 @@ pub const POSTGRESQL: Family = Family {
         row(
             "hstore",
             "`hstore` `map`",
-            Said(r#"{"type":"map","keys":{"type":"string"},"values":{"type":"string"}}"#, r#"{"a":"1","b":null}"#),
+            Said(
+                r#"{"type":"map","keys":{"type":"string"},"values":{"type":"string"}}"#,
+                r#"{"a":"1","b":null}"#,
+            ),
         ),
         row("bytea", "`binary` `bytes`", Seen(DEFAULT, "c_bytea")),
         row("bytea", "`binary` `base64`", Seen(CONNECT, "c_bytea")),
@@ -136,17 +139,26 @@ pub const POSTGRESQL: Family = Family {
         row(
             "geometry, geography (PostGIS)",
             "",
-            Said(r#"{"type":"struct","name":"io.debezium.data.geometry.Geometry"}"#, r#"{"wkb":"AQEAAAA…","srid":4326}"#),
+            Said(
+                r#"{"type":"struct","name":"io.debezium.data.geometry.Geometry"}"#,
+                r#"{"wkb":"AQEAAAA…","srid":4326}"#,
+            ),
         ),
         row(
             "vector (pgvector)",
             "",
-            Said(r#"{"type":"array","name":"io.debezium.data.DoubleVector","items":{"type":"double"}}"#, "[1.5,2]"),
+            Said(
+                r#"{"type":"array","name":"io.debezium.data.DoubleVector","items":{"type":"double"}}"#,
+                "[1.5,2]",
+            ),
         ),
         row(
             "halfvec (pgvector)",
             "",
-            Said(r#"{"type":"array","name":"io.debezium.data.FloatVector","items":{"type":"float"}}"#, "[1.5,2]"),
+            Said(
+                r#"{"type":"array","name":"io.debezium.data.FloatVector","items":{"type":"float"}}"#,
+                "[1.5,2]",
+            ),
         ),
         row(
             "sparsevec (pgvector)",
@@ -198,7 +210,11 @@ pub const MARIADB: Family = Family {
         row("time", "`time` `isostring`", Said(ISO_TIME, r#""12:34:56.789012Z""#)),
         row("time", "`time` `nanoseconds`", Said(NANO_TIME, "45296789012000")),
         row("datetime, datetime(3)", "`time` `adaptive_time_microseconds`", Seen(DEFAULT, "c_datetime3")),
-        row("datetime(6)", "`time` `adaptive_time_microseconds`, `microseconds`", Seen(DEFAULT, "c_datetime6")),
+        row(
+            "datetime(6)",
+            "`time` `adaptive_time_microseconds`, `microseconds`",
+            Seen(DEFAULT, "c_datetime6"),
+        ),
         row("datetime", "`time` `connect`", Seen(CONNECT, "c_datetime6")),
         row("datetime", "`time` `isostring`", Said(ISO_TIMESTAMP, r#""2024-02-29T23:59:59.999999Z""#)),
         row("datetime", "`time` `nanoseconds`", Said(NANO_TIMESTAMP, "1709251199999999000")),
@@ -209,7 +225,10 @@ pub const MARIADB: Family = Family {
         row(
             "vector (MySQL 9)",
             "",
-            Said(r#"{"type":"array","name":"io.debezium.data.FloatVector","items":{"type":"float"}}"#, "[1.5,2]"),
+            Said(
+                r#"{"type":"array","name":"io.debezium.data.FloatVector","items":{"type":"float"}}"#,
+                "[1.5,2]",
+            ),
         ),
     ],
 };
@@ -272,7 +291,8 @@ pub fn of(family: &Family) -> String {
             let [kind, today, old] = meaning(&wire);
             // The values are of the wire, as far as they are whole.
             if !json.contains('…') {
-                crate::debezium::value::decode(&wire, &json).unwrap_or_else(|what| panic!("{}: {what}", row.types));
+                crate::debezium::value::decode(&wire, &json)
+                    .unwrap_or_else(|what| panic!("{}: {what}", row.types));
             }
             let mark = if matches!(row.wire, Said(..)) { "\\*" } else { "" };
             let schema = format!("{}{mark}", schema_text(&schema));
@@ -293,7 +313,8 @@ fn zoo() -> Vec<String> {
     let tables = text.split_once("def tables(").expect("the zoo's tables").1;
     let columns = tables.split("c(\"").skip(1).map(|rest| rest.split('"').nth(2).unwrap_or_default());
     // A name with a quote in it takes the type's place; its type is that of other columns too.
-    let mut types: Vec<String> = columns.map(bare).filter(|name| name.starts_with(|c: char| c.is_alphabetic())).collect();
+    let mut types: Vec<String> =
+        columns.map(bare).filter(|name| name.starts_with(|c: char| c.is_alphabetic())).collect();
     types.sort();
     types.dedup();
     types
@@ -306,8 +327,12 @@ fn made_in_the_zoo() -> Vec<(String, &'static str)> {
     for line in text.lines() {
         let mut words = line.split_whitespace();
         match (words.next(), words.next(), words.next(), words.next(), words.next()) {
-            (Some("CREATE"), Some("TYPE"), Some(name), Some("AS"), Some("ENUM")) => made.push((name.into(), "enum")),
-            (Some("CREATE"), Some("TYPE"), Some(name), Some("AS"), _) => made.push((name.into(), "composite")),
+            (Some("CREATE"), Some("TYPE"), Some(name), Some("AS"), Some("ENUM")) => {
+                made.push((name.into(), "enum"))
+            }
+            (Some("CREATE"), Some("TYPE"), Some(name), Some("AS"), _) => {
+                made.push((name.into(), "composite"))
+            }
             (Some("CREATE"), Some("DOMAIN"), Some(name), Some("AS"), _) => made.push((name.into(), "")),
             _ => {}
         }
@@ -342,7 +367,8 @@ fn each_type_of_postgresql_is_in_the_zoo_or_named_as_not_covered() {
         .filter(|name| !name.is_empty())
         .collect();
     let document = super::document();
-    let line = document.lines().find(|line| line.starts_with("Not covered by the zoo: ")).expect("a line of those");
+    let line =
+        document.lines().find(|line| line.starts_with("Not covered by the zoo: ")).expect("a line of those");
     let uncovered: Vec<&str> = line.split('`').skip(1).step_by(2).collect();
     let documented = documented();
     assert!(documented.len() > 40, "{documented:?}");

@@ -127,7 +127,12 @@ pub fn matrix() -> String {
                 Err(why) => refused.add(after(&why, &spelled), label),
             }
         }
-        vec![code(target), exact.text(sources.len()), checked.text(sources.len()), refused.text(sources.len())]
+        vec![
+            code(target),
+            exact.text(sources.len()),
+            checked.text(sources.len()),
+            refused.text(sources.len()),
+        ]
     });
     table(&["column", "exact", "each value is checked", "refused, with advice"], &rows)
 }

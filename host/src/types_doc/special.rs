@@ -11,7 +11,13 @@ use crate::debezium::shape::{Structured, Wire};
 use crate::debezium::value::decode;
 
 /// What stands in the column, or why nothing does.
-fn written(wire: &Wire, json: &str, ty: &ColumnType, rules: Rules, profile: &Profile) -> Result<String, String> {
+fn written(
+    wire: &Wire,
+    json: &str,
+    ty: &ColumnType,
+    rules: Rules,
+    profile: &Profile,
+) -> Result<String, String> {
     let mut block = Block::new(Encoding { profile, decode }, 1, 1);
     block.set_rules(rules);
     block.column("c", ty, std::iter::once(decode(wire, json)));
@@ -60,7 +66,12 @@ fn cases() -> Vec<Case> {
         case("the year 10000, date", Wire::Date, "2932897"),
         case("the year 20240, timestamp", Wire::TimestampIso, "\"+20240-01-01T00:00:00Z\""),
         case("nanoseconds in a `StructuredTimestamp`", Wire::Structured(Structured::Timestamp), FINE),
-        own("the year 2300 in `DateTime64(9)`", Wire::TimestampMillis, "10413792000000", "Nullable(DateTime64(9))"),
+        own(
+            "the year 2300 in `DateTime64(9)`",
+            Wire::TimestampMillis,
+            "10413792000000",
+            "Nullable(DateTime64(9))",
+        ),
         Case {
             profile: || Profile::years(1900, 2299),
             ..case("the year 1800, server before mid-2026", Wire::Date, "-62091")
@@ -86,7 +97,11 @@ fn cases() -> Vec<Case> {
         own("null, map", Wire::Map(Box::new(Wire::Int(32))), "null", "Map(String, Int32)"),
         own("null, array that is created", Wire::Array(Box::new(Wire::Int(32))), "null", "Nullable(String)"),
         case("zero date of MySQL in a column that may not be null", Wire::Date, "0"),
-        case("zero date of MySQL, mode `structured`", Wire::Structured(Structured::Date), "{\"year\":0,\"month\":0,\"day\":0}"),
+        case(
+            "zero date of MySQL, mode `structured`",
+            Wire::Structured(Structured::Date),
+            "{\"year\":0,\"month\":0,\"day\":0}",
+        ),
     ]
 }
 
@@ -103,8 +118,7 @@ pub fn values() -> String {
                 None => column_type(&case.wire, true, &profile),
             };
             let mut cells = vec![case.what.to_owned(), super::short(case.json), code(&ty.to_string())];
-            let policies =
-                [OutOfRange::Reject, OutOfRange::Null, OutOfRange::Saturate, OutOfRange::AsString];
+            let policies = [OutOfRange::Reject, OutOfRange::Null, OutOfRange::Saturate, OutOfRange::AsString];
             for policy in policies {
                 let rules = Rules { out_of_range: policy, ..Rules::default() };
                 let policies = Policies { out_of_range: policy, ..Policies::default() };

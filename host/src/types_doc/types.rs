@@ -32,7 +32,8 @@ fn misfits(ty: &ColumnType) -> String {
 fn row(name: String, base: &str, wire: &Wire) -> Vec<String> {
     let nullable = [Profile::default(), Profile::oldest()].map(|profile| column_type(wire, true, &profile));
     let [kind, today, old] = meaning(wire);
-    let nullable_old = if nullable[1] == nullable[0] { String::new() } else { code(&nullable[1].to_string()) };
+    let nullable_old =
+        if nullable[1] == nullable[0] { String::new() } else { code(&nullable[1].to_string()) };
     let misfits = misfits(&column_type(wire, false, &Profile::default()));
     vec![name, base.to_owned(), kind, today, code(&nullable[0].to_string()), old, nullable_old, misfits]
 }
@@ -47,7 +48,8 @@ fn variants(name: &str, base: &str) -> Vec<(String, serde_json::Value)> {
         (format!("`{name}`{note}"), json!({"type": base, "name": name, "parameters": parameters}))
     };
     if name.ends_with(".Decimal") {
-        let digits = |precision: &str, scale: &str| json!({"connect.decimal.precision": precision, "scale": scale});
+        let digits =
+            |precision: &str, scale: &str| json!({"connect.decimal.precision": precision, "scale": scale});
         return vec![
             with(", 18 digits, 4 after the point", digits("18", "4")),
             with(", 60 digits, 10 after the point", digits("60", "10")),
@@ -80,7 +82,8 @@ pub fn schemas() -> String {
     for (name, base, _) in &AS_THEIR_BASE {
         rows.push(row(code(name), &code(base), &parsed(&json!({"type": base, "name": name}))));
     }
-    let bases = ["boolean", "int8", "int16", "int32", "int64", "float", "double", "string", "bytes", "struct"];
+    let bases =
+        ["boolean", "int8", "int16", "int32", "int64", "float", "double", "string", "bytes", "struct"];
     for base in bases {
         rows.push(row(String::new(), &code(base), &parsed(&json!({"type": base}))));
     }
@@ -214,6 +217,33 @@ fn sample(hint: &str) -> &'static [&'static str] {
     }
 }
 
+/// What stands between two marks of the document.
+fn between(begin: &str, end: &str) -> String {
+    let document = super::document();
+    let (_, rest) = document.split_once(begin).expect("the beginning");
+    rest.split_once(end).expect("the end").0.to_owned()
+}
+
+#[test]
+fn the_grammar_of_hints_has_the_forms_of_the_parser_and_no_others() {
+    let grammar = between("```text\nTYPE  =", "UNIT  =").replace('\n', " ");
+    let documented: Vec<&str> = grammar.split('|').map(str::trim).collect();
+    let forms: Vec<&str> = hints::WORDS.iter().flat_map(|word| word.forms).copied().collect();
+    assert_eq!(documented, forms);
+}
+
+#[test]
+fn the_examples_of_hints_are_hints() {
+    let lines = between("```yaml\ncolumns:\n", "```");
+    assert!(lines.lines().count() > 3);
+    for line in lines.lines() {
+        let (name, ty) =
+            line.split('#').next().unwrap_or_default().split_once(": ").expect("a name and a type");
+        let mut hints = hints::Hints::default();
+        hints.add(name.trim().trim_matches('"'), ty.trim()).unwrap_or_else(|what| panic!("{line}: {what}"));
+    }
+}
+
 /// Columns that the transform computes, without a target type.
 pub fn computed() -> String {
     let kinds = [
@@ -229,7 +259,8 @@ pub fn computed() -> String {
         Kind::Timestamp,
     ];
     let rows = kinds.map(|kind| {
-        let [today, old] = [Profile::default(), Profile::oldest()].map(|profile| computed_type(kind, false, &profile));
+        let [today, old] =
+            [Profile::default(), Profile::oldest()].map(|profile| computed_type(kind, false, &profile));
         let old = if old == today { String::new() } else { code(&old.to_string()) };
         vec![kind_name(kind).to_owned(), code(&today.to_string()), old]
     });
