@@ -29,3 +29,5 @@ pub mod error;
 mod pause;
 pub mod signal;
 pub mod telemetry;
+#[cfg(test)]
+mod types_doc;

@@ -142,6 +142,19 @@ fn words(outcome: &Outcome) -> String {
 }
 
 #[test]
+fn the_document_lists_the_values_that_are_tried() {
+    let document = std::fs::read_to_string(places::root().join("docs/types.md")).expect("the document");
+    let (_, table) =
+        document.split_once("| column | JSON | ClickHouse stores | the host |").expect("the table");
+    let rows: Vec<&str> = table.lines().skip(2).take_while(|line| line.starts_with('|')).collect();
+    assert_eq!(rows.len(), CASES.len(), "{rows:?}");
+    for ((ty, json), row) in CASES.iter().zip(rows) {
+        assert!(row.starts_with(&format!("| `{ty}` | `{json}` | ")), "{row} is not of {ty} and {json}");
+        assert!(row.ends_with(" | refused |"), "{row}");
+    }
+}
+
+#[test]
 fn a_field_that_the_table_has_not_is_said_and_not_dropped() {
     let database = Database::new("corruption_field");
     database.query("CREATE TABLE t (id Int64, op String) ENGINE = MergeTree ORDER BY id");
