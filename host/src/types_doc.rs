@@ -1,7 +1,8 @@
 //! The generated parts of `docs/types.md`, and what compares them with the file.
 //!
-//! A part stands between `<!-- generated: NAME -->` and `<!-- end -->`. Each cell of it comes from the code that
-//! decodes, creates columns, converts and applies policies; the rest of the document is written by hand, and the
+//! A part stands between `<!-- generated: NAME -->` and `<!-- end -->`. Its cells come from recorded events
+//! and from the code that decodes, creates columns, converts and applies policies; by hand are the databases' types with
+//! their modes (`families`) and which sources, columns and values are shown. The rest of the document is written by hand, and the
 //! names of types and tests in it are looked up here.
 
 use std::fmt::Write;

@@ -65,6 +65,7 @@ fn cases() -> Vec<Case> {
         case("44 BC, timestamp", Wire::TimestampIso, "\"-0043-03-15T12:00:00Z\""),
         case("the year 10000, date", Wire::Date, "2932897"),
         case("the year 20240, timestamp", Wire::TimestampIso, "\"+20240-01-01T00:00:00Z\""),
+        case("nanoseconds in ISO text", Wire::TimestampIso, "\"2024-02-29T23:59:59.123456789Z\""),
         case("nanoseconds in a `StructuredTimestamp`", Wire::Structured(Structured::Timestamp), FINE),
         own(
             "the year 2300 in `DateTime64(9)`",
