@@ -19,7 +19,8 @@ FOLDER = TARGET_DIR / "fuzz"
 SECONDS = int(os.environ.get("FUZZ_SECONDS", "60"))
 JOBS = int(os.environ.get("FUZZ_JOBS", "0")) or os.cpu_count() or 1
 # A longer input says nothing new of a parser, and each run takes longer.
-MAX_LENGTH = {"json": 8_192, "records": 32_768, "schema": 16_384, "lines": 4_096, "decimal_bytes": 200}
+MAX_LENGTH = {"json": 8_192, "records": 32_768, "schema": 16_384, "lines": 4_096, "decimal_bytes": 200,
+              "forms": 8_192, "avro": 4_096, "protobuf": 4_096, "json_schema": 8_192}
 
 TYPES = """Int8 Int64 UInt256 Float32 Bool String FixedString(16) Decimal(76,38) Decimal64(3) Date32 DateTime('Europe/Berlin')
 DateTime64(9,'UTC') Time64(6) UUID IPv6 Enum8('a'=-1,'b\\'\\\\('=2) Nullable(Int32) LowCardinality(Nullable(String))
@@ -30,6 +31,9 @@ SimpleAggregateFunction(anyLast,Nullable(String)) Point""".split()
 TIMES = ["2024-02-29", "2017-09-15Z", "+10000-01-01", "-0044-03-15", "2024-02-29T20:59:59.123456+02:00", "1969-12-31T23:59:59Z",
          "0001-01-01T00:00:00.000000001-12:30", "2024-05-06 07:08", "2024-05-06T07:08:09.123456789", "2024-05-06t07:08:09z",
          "2024-05-06T07:08:09+01", "9999-12-31T23:59:59.999999999Z"]
+
+# How many forms of values there are in the targets.
+FORMS = 64
 
 NAMES = ["my_table", "a`b", "it's", "\\", "`", "\\`", "a\nb", "../x", ".inner", "\u00e4\U0001f642", "x" * 130, "{x:String}", ""]
 
@@ -44,6 +48,11 @@ dead_letters: table:letters
 batch_rows: 1000
 until_caught_up: true
 for: 10s
+out_of_range: saturate
+out_of_range_columns: {amount: "null", t.born: as_string}
+unavailable: default
+columns: {"*_at": timestamp(millis), "orders.total": "decimal(10,2) base64"}
+unavailable_placeholder: "hex:6e2f61"
 """
 
 ANSWERS = [
@@ -70,6 +79,68 @@ def leaves(value):
     payload = value.get("payload", value) if isinstance(value, dict) else {}
     for row in ("before", "after"):
         yield from (json.dumps(cell, ensure_ascii=False) for cell in (payload.get(row) or {}).values())
+
+
+# Texts in the host's own tests, and in its code.
+LITERAL = re.compile(r'r#"(.*?)"#|"((?:[^"\\\n]|\\.)*)"', re.DOTALL)
+
+
+def texts(*paths):
+    """The texts that stand in files of the host."""
+    for path in paths:
+        for raw, plain in LITERAL.findall((ROOT / "host/src" / path).read_text()):
+            yield raw or plain.replace('\\"', '"').replace("\\n", "\n").replace("\\t", "\t").replace("\\0", "\0")
+
+
+def registered(schema, body):
+    """A schema with its length before it, and a body."""
+    schema = schema.encode()
+    return len(schema).to_bytes(2, "little") + schema + body
+
+
+def registry_seeds(begin, values):
+    here = "debezium/registry/"
+    bodies = [b"", b"\2a", bytes([2, 2, 4, 0]), bytes(range(40)), b"\0" * 30, b"\x06a\"\n", bytes([0x0a, 2, 8, 1, 0x12, 0])]
+    for text in texts(here + "avro/tests.rs", here + "tests.rs"):
+        if text.startswith(("{", "[", '"')):
+            begin["avro"] += [registered(text, body) for body in bodies]
+    for text in texts(here + "protobuf/tests.rs"):
+        text = text if "message" in text else "syntax = \"proto3\"; message M { " + text + " } enum E { A = 0; B = 2; }"
+        begin["protobuf"] += [registered(text, b"\0" + body) for body in bodies]
+    for text in texts(here + "tests.rs", here + "json_schema.rs"):
+        if text.startswith("{"):
+            begin["json_schema"] += [registered(text, event.encode()) for event in values[:3] + ['{"a":1}']]
+    for flags in range(32):
+        begin["framing"] += [bytes([flags, 5]) + b"\0\0\0\0\1" + b"\2\2a", bytes([flags, 8]) + b"\0" * 12 + b"\1\2\2a",
+                             bytes([flags, 17]) + bytes([1] * 34) + b"\2\2a", bytes([flags, 0]) + b"\0\0\0\0\1\2\2a"]
+
+
+def settings_seeds(begin):
+    types = sorted(set(texts("debezium/hints.rs")))
+    begin["hints"] = [f"{name}\n{ty}\na_at".encode() for ty in types for name in ("*_at", "s.t.a")]
+    forms = sorted(set(texts("debezium/placeholder.rs")))
+    begin["placeholder"] = [f"{setting}\n{form}".encode() for form in forms
+                            for setting in ("__debezium_unavailable_value", "n/a?>", "hex:6e2f61")]
+    options = [b"\0", b"\3__\tn/a\tu\t*\ttext", b"\1_x_\t\td\tid\tint32", b"\2__\thex:ff\t\t*_at\ttimestamp(millis)"]
+    for text in texts("debezium/forms/tests.rs", "debezium/tests.rs"):
+        if text.startswith("{"):
+            begin["forms"] += [option + b"\n" + b'{"id":1}\n' + text.encode() for option in options]
+    for text in texts("debezium/structured.rs"):
+        if text.startswith("{"):
+            begin["structured"] += [bytes([form]) + text.encode() for form in range(6)]
+
+
+def target_seeds(begin):
+    names = sorted({name for name in TYPES} | {text for text in texts("clickhouse/evolve.rs", "clickhouse/profile.rs")
+                                               if re.match(r"[A-Z]\w+(\(|$)", text)})
+    views = [text for text in texts("clickhouse/evolve.rs") if text.startswith("SELECT")]
+    begin["evolve"] = [f"{name}\n{other}\n{views[at % len(views)]}".encode()
+                       for at, name in enumerate(names) for other in names[at % 5::5]]
+    catalogue = "".join(kind + "\t" + name + "\t0\n" for kind, name in [
+        ("version", "26.7.1"), ("type", "Date32"), ("type", "DateTime64"), ("type", "Time64"), ("type", "Bool"), ("type", "Map"),
+        ("setting", "enable_time_time64_type"), ("setting", "insert_deduplicate"), ("table", "clean_deleted_rows")])
+    ranges = "1970-01-01\t2149-06-06\t1970-01-01 00:00:00\t2106-02-07 06:28:15\t1900-01-01\t2299-12-31"
+    begin["profile"] = [f"{catalogue}\0{ranges}\0{name}".encode() for name in names]
 
 
 def varint(number):
@@ -105,13 +176,19 @@ def seeds():
     begin["json"] += [b"\0".join(text.encode() for text in values[at:at + 3]) for at in range(0, len(values), 3)]
     begin["json"] += [cell.encode() for cell in sorted(cells)]
     for number, cell in enumerate(sorted(cell for cell in cells if len(cell) < 400)):
-        begin["values"] += [bytes([(number + more) % 54, number % 21]) + cell.encode() for more in range(0, 54, 7)]
+        begin["values"] += [bytes([(number + more) % FORMS, number % 27]) + cell.encode() for more in range(0, FORMS, 7)]
+        begin["policies"] += [bytes([number % 12, number % FORMS, number % 26]) + cell.encode()]
     for number in ["0", "-0.0", "1e5", "12345.6789", "-1.5E-300", "123456789012345678901234567890.5e10"]:
         begin["decimal_text"].append(number.encode())
-        begin["values"] += [bytes([form, ty]) + number.encode() for form in range(0, 34, 5) for ty in range(21)]
+        begin["values"] += [bytes([form, ty]) + number.encode() for form in range(0, 44, 5) for ty in range(27)]
+        begin["policies"] += [bytes([rule, form, ty]) + number.encode() for rule in range(12) for form in (4, 6, 13, 20)
+                              for ty in range(26)]
     for scale in [0, 4, -3, 70]:
         data = [b"\0", b"\xff", b"\x7f" * 8, b"\x80" + b"\0" * 16, bytes(range(40))]
         begin["decimal_bytes"] += [scale.to_bytes(4, "little", signed=True) + number for number in data]
+    registry_seeds(begin, values)
+    settings_seeds(begin)
+    target_seeds(begin)
     begin["types"] = [name.encode() for name in TYPES]
     begin["native"] = [
         block("Int64", b"\1" * 16, 2), block("String", varint(2) + b"ab" + varint(0), 2), block("Nullable(Bool)", b"\1\0\0\1", 2),

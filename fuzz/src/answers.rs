@@ -1,6 +1,8 @@
 //! What servers say: Kafka's commit metadata, ClickHouse's answers.
 
+use host::clickhouse::profile::Catalogue;
 use host::clickhouse::response::{self, Outcome};
+use host::clickhouse::types::ColumnType;
 use host::commit::Seal;
 
 /// A commit's metadata: what is understood reads back as it was written.
@@ -27,6 +29,28 @@ pub(crate) fn http(bytes: &[u8]) {
                 assert!(failure.message.len() <= 503, "{} bytes", failure.message.len());
                 assert!(!failure.to_string().contains(['\n', '\r', '\u{1b}']), "{failure}");
             }
+        }
+    }
+}
+
+/// What a server says of its types and of their ranges, and a type's name, with zero bytes between them: the type that
+/// stands in for it needs none.
+pub(crate) fn profile(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    let mut parts = text.splitn(3, '\0');
+    let mut part = || parts.next().unwrap_or_default();
+    let (catalogue, ranges) = (Catalogue::read(part()), part());
+    assert!(!catalogue.ranges_sql().is_empty());
+    let ty = ColumnType::parse(part());
+    for modern in [false, true] {
+        let profile = catalogue.profile(ranges, modern);
+        let ends = [Some(profile.date_days), Some(profile.datetime_seconds), profile.date32_days];
+        for (first, last) in ends.into_iter().flatten().chain(profile.datetime64_seconds) {
+            assert!(first <= last, "{first} to {last}");
+        }
+        if let Ok(ty) = &ty {
+            let nearest = profile.nearest(ty.clone());
+            assert_eq!(profile.nearest(nearest.clone()), nearest);
         }
     }
 }

@@ -9,6 +9,8 @@ mod inputs;
 mod json;
 mod names;
 mod records;
+mod registry;
+mod settings;
 mod times;
 mod types;
 mod values;
@@ -17,22 +19,33 @@ mod values;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 15] = [
+pub const TARGETS: [(&str, Target); 26] = [
     ("json", json::scan),
     ("records", records::decode),
+    ("forms", records::forms),
     ("schema", records::schema),
+    ("framing", registry::framing),
+    ("avro", registry::avro),
+    ("protobuf", registry::protobuf),
+    ("json_schema", registry::json_schema),
     ("values", values::decode),
+    ("structured", values::structured),
+    ("policies", values::policies),
     ("decimal_bytes", values::unscaled),
     ("decimal_text", values::number),
     ("types", types::parse),
+    ("evolve", types::widen),
     ("native", columns::read_block),
     ("names", names::quote),
     ("times", times::host),
     ("sdk_times", times::sdk),
     ("lines", inputs::lines),
     ("config", inputs::config),
+    ("hints", settings::hints),
+    ("placeholder", settings::placeholder),
     ("seal", answers::seal),
     ("http", answers::http),
+    ("profile", answers::profile),
 ];
 
 /// The target of this name.

@@ -1,37 +1,70 @@
 //! Whole records through the decoder, and schemas.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use host::batch::{Batch, Incoming, OpenBatch};
+use host::batch::{Batch, Incoming, IncomingHeader, OpenBatch};
 use host::clickhouse::convert::Profile;
 use host::clickhouse::ddl;
 use host::clickhouse::native::{Block, Encoding};
 use host::clickhouse::rows;
 use host::columns::{self, Input};
+use host::debezium::options::{Options, Tombstones};
+use host::debezium::placeholder::Placeholder;
 use host::debezium::{Change, Decoded, Decoder, value};
 
 /// Records with zero bytes between them, each a key and, after a line's end, a value: one batch, twice. Each
 /// record is one change, one that is none, or rejected; every cell of every row can be looked at, and what can be
 /// written reads back.
 pub(crate) fn decode(bytes: &[u8]) {
-    let mut decoder = Decoder::new();
+    outcomes(&mut Decoder::new(), || batch(bytes, &[]));
+}
+
+/// A byte of flags, then with tabs between them up to a line's end: the prefix of flattened rows, the placeholder,
+/// what the header of an operation says, a hint's pattern and its type. After that as [`decode`].
+pub(crate) fn forms(bytes: &[u8]) {
+    let Some((flags, bytes)) = bytes.split_first() else { return };
+    let mut parts = bytes.splitn(2, |byte| *byte == b'\n');
+    let Ok(text) = str::from_utf8(parts.next().unwrap_or_default()) else { return };
+    let rest = parts.next().unwrap_or_default();
+    let mut words = text.split('\t');
+    let mut word = || words.next().filter(|word| !word.is_empty());
+    let mut options = Options { flattened_headers: flags & 1 == 1, ..Options::default() };
+    if flags & 2 == 2 {
+        options.tombstones = Tombstones::Delete;
+    }
+    options.flattened_prefix = word().unwrap_or("__").to_owned();
+    options.placeholder = word().and_then(|text| Placeholder::parse(text).ok()).unwrap_or_default();
+    let header = word().unwrap_or_default().as_bytes();
+    if let (Some(pattern), Some(ty)) = (word(), word()) {
+        let _ = options.hints.add(pattern, ty);
+    }
+    let name: Arc<str> = format!("{}op", options.flattened_prefix).into();
+    let headers = [(&name, Some(header))];
+    let headers = if options.flattened_headers { &headers[..] } else { &[] };
+    outcomes(&mut Decoder::with(options), || batch(rest, headers));
+}
+
+/// Decodes the same batch twice, and looks at all that comes out.
+pub(crate) fn outcomes(decoder: &mut Decoder, make: impl Fn() -> Batch) {
     for _ in 0..2 {
-        let mut batch = batch(bytes);
+        let mut batch = make();
+        assert!(decoder.learn(&batch, &|| false).is_ok_and(|learned| learned.is_some()));
         let records = batch.records.len();
         let decoded = decoder.decode(&mut batch);
         let outcomes = decoded.changes.len() + decoded.rejected.len() + decoded.not_changes.total() as usize;
         assert_eq!(outcomes, records, "a record has no outcome, or two");
         for change in &decoded.changes {
-            look(&decoder, &batch, &decoded, change);
+            look(decoder, &batch, &decoded, change);
         }
         let shapes = decoded.changes.iter().map(|change| change.shape);
         for shape in shapes.collect::<std::collections::BTreeSet<_>>() {
-            write(&decoder, &batch, &decoded, shape);
+            write(decoder, &batch, &decoded, shape);
         }
     }
 }
 
-fn batch(bytes: &[u8]) -> Batch {
+fn batch(bytes: &[u8], headers: &[IncomingHeader<'_>]) -> Batch {
     let now = Instant::now();
     let mut open = OpenBatch::new("server.public.t".into(), 0, 0, None, now);
     for (offset, record) in (0..).zip(bytes.split(|byte| *byte == 0)) {
@@ -42,7 +75,7 @@ fn batch(bytes: &[u8]) -> Batch {
             (value, _) => (None, value),
         };
         let value = value.filter(|value| !value.is_empty());
-        open.push(&Incoming { offset, timestamp_ms: None, key, value, headers: &[] }, now);
+        open.push(&Incoming { offset, timestamp_ms: None, key, value, headers }, now);
     }
     open.close()
 }

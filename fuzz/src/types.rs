@@ -2,8 +2,8 @@
 
 use std::panic;
 
-use host::clickhouse::ddl;
 use host::clickhouse::types::ColumnType;
+use host::clickhouse::{ddl, evolve};
 
 /// Deeper than this the other library might run out of stack.
 const MAX_DEPTH: usize = 20;
@@ -24,6 +24,23 @@ pub(crate) fn parse(bytes: &[u8]) {
     if let Some(theirs) = theirs(&name) {
         assert_eq!(theirs, name);
     }
+}
+
+/// The type of a column, the type that is wanted there, and a view's text, with line's ends between them. What a type
+/// is widened to holds both, so that neither widens it again.
+pub(crate) fn widen(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    let mut parts = text.splitn(3, '\n');
+    let mut part = || parts.next().unwrap_or_default();
+    let (present, wanted) = (ColumnType::parse(part()), ColumnType::parse(part()));
+    let _ = evolve::columns_of_view(part(), "db", "t");
+    let (Ok(present), Ok(wanted)) = (present, wanted) else { return };
+    let Some(wider) = evolve::wider(&present, &wanted) else { return };
+    assert_ne!(wider, present);
+    assert_eq!(evolve::wider(&wider, &wanted), None, "{present} and {wanted} are {wider}");
+    assert_eq!(evolve::wider(&wider, &present), None, "{present} and {wanted} are {wider}");
+    assert!(wider.is_nullable() || !(present.is_nullable() || wanted.is_nullable()), "{wider} has no nulls");
+    assert_eq!(ColumnType::parse(&wider.to_string()).as_ref(), Ok(&wider), "{wider}");
 }
 
 /// Whether the other library writes such a type as the server does. It does not quote, and leaves out what

@@ -3,16 +3,18 @@
 use host::batch::Span;
 use host::clickhouse::convert::{Profile, text};
 use host::clickhouse::native::{Block, Encoding};
+use host::clickhouse::policy::{OutOfRange, Replaced, Rules, Unavailable};
 use host::clickhouse::types::ColumnType;
 use host::clickhouse::{ddl, rows};
-use host::debezium::decimal;
 use host::debezium::scan::Scanner;
 use host::debezium::shape::{Guess, Wire};
+use host::debezium::structured::Structured;
 use host::debezium::value::{self, Value};
+use host::debezium::{civil, decimal};
 use num_bigint::BigInt;
 
 /// Types that a value may be converted to, beside the one that its column would get.
-const TYPES: [&str; 20] = [
+const TYPES: [&str; 26] = [
     "String",
     "Nullable(String)",
     "Int8",
@@ -33,18 +35,18 @@ const TYPES: [&str; 20] = [
     "FixedString(16)",
     "Array(Nullable(Int64))",
     "Map(String, Nullable(String))",
+    "Time",
+    "Nullable(Time64(3))",
+    "Nullable(DateTime64(9, 'UTC'))",
+    "Enum8('a' = 1, 'b' = 2)",
+    "Tuple(a Nullable(Int8), b Date)",
+    "Variant(Int64, String)",
 ];
 
 /// A byte for the form, a byte for the type, and a JSON text: what is written of it reads back.
 pub(crate) fn decode(bytes: &[u8]) {
     let [form, ty, json @ ..] = bytes else { return };
-    let Ok(json) = str::from_utf8(json) else { return };
-    let json = json.trim_matches([' ', '\n', '\r', '\t']);
-    // Only what the scanner has accepted comes to be decoded.
-    let span = Span { start: 0, end: json.len() as u32 };
-    if !json.is_empty() && Scanner::new().scan::<&[u8]>(json.as_bytes(), span, &[]).is_err() {
-        return;
-    }
+    let Some(json) = accepted(json) else { return };
     let wires = wires();
     let wire = &wires[usize::from(*form) % wires.len()];
     let copied = ddl::column_type(wire, form & 0x80 != 0, &Profile::default());
@@ -59,12 +61,106 @@ pub(crate) fn decode(bytes: &[u8]) {
     {
         assert!(str::from_utf8(&text).is_ok(), "{decoded:?}");
     }
+    encode(&ty, Rules::default(), false, decoded);
+}
+
+/// A byte for the rules, one for the form, one for the type, and a JSON text: a value that fits is written as it is by
+/// all rules, and one that does not is refused or replaced, and never both.
+pub(crate) fn policies(bytes: &[u8]) {
+    let [rule, form, ty, json @ ..] = bytes else { return };
+    let Some(json) = accepted(json) else { return };
+    let wires = wires();
+    let wire = &wires[usize::from(*form) % wires.len()];
+    let Some(ty) = TYPES.get(usize::from(*ty) % TYPES.len()).and_then(|ty| ColumnType::parse(ty).ok()) else {
+        return;
+    };
+    let out_of_range = [OutOfRange::Reject, OutOfRange::Null, OutOfRange::Saturate, OutOfRange::AsString];
+    let unavailable = [Unavailable::Reject, Unavailable::Null, Unavailable::Default];
+    let rules = Rules {
+        out_of_range: out_of_range[usize::from(rule & 3)],
+        unavailable: unavailable[usize::from(rule >> 2 & 3) % 3],
+        in_key: rule & 16 == 16,
+    };
+    let (plain, refused, _) = encode(&ty, Rules::default(), false, value::decode(wire, json));
+    let (bytes, failed, replaced) = encode(&ty, rules, false, value::decode(wire, json));
+    let count: u64 = replaced.0.values().sum();
+    assert!(count as usize + failed.len() <= 1, "{replaced:?} {failed:?}");
+    assert!(count == 0 || !rules.in_key, "a key is replaced: {replaced:?}");
+    if refused.is_empty() {
+        assert_eq!(count, 0, "a value that fits is replaced: {replaced:?}");
+        assert!(bytes == plain || !failed.is_empty());
+    } else {
+        assert_eq!(
+            count as usize + failed.len(),
+            1,
+            "a value that does not fit is neither refused nor replaced"
+        );
+    }
+    let (_, failed, replaced) = encode(&ty, rules, true, value::decode(wire, json));
+    assert!(failed.is_empty() && replaced.is_empty(), "a blank is neither refused nor replaced");
+}
+
+/// A row of one column, read back: its bytes, the rows that failed, and what was replaced.
+fn encode(
+    ty: &ColumnType,
+    rules: Rules,
+    blank: bool,
+    value: Result<Value<'_>, String>,
+) -> (Vec<u8>, Vec<(usize, String)>, Replaced) {
     let profile = Profile::default();
     let mut block = Block::new(Encoding { profile: &profile, decode: value::decode }, 1, 1);
-    block.column("c", &ty, std::iter::once(decoded));
-    let (bytes, _) = block.finish();
+    block.set_rules(rules);
+    block.set_blanks(vec![blank]);
+    block.column("c", ty, std::iter::once(value));
+    let replaced = block.replaced().clone();
+    let (bytes, failed) = block.finish();
     let read = rows::read_block(&bytes).unwrap_or_else(|reason| panic!("{reason}"));
     assert_eq!(read.lines().count(), 1);
+    (bytes, failed, replaced)
+}
+
+/// Dates and times as structs.
+const STRUCTURED: [Structured; 6] = [
+    Structured::Date,
+    Structured::Time,
+    Structured::Timestamp,
+    Structured::ZonedTime,
+    Structured::ZonedTimestamp,
+    Structured::Duration,
+];
+
+/// A byte for the form, and a JSON text: a date or time has the fields that it was read from.
+pub(crate) fn structured(bytes: &[u8]) {
+    let [form, json @ ..] = bytes else { return };
+    let Some(json) = accepted(json) else { return };
+    let form = STRUCTURED[usize::from(*form) % STRUCTURED.len()];
+    let wire = Wire::Structured(form);
+    let Ok(value) = value::decode(&wire, json) else { return };
+    let tree: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
+    let field = |name: &str| tree.get(name).and_then(serde_json::Value::as_i64);
+    match value {
+        Value::Date(days) => {
+            let (year, month, day) = civil::date(days);
+            for (name, found) in [("year", year), ("month", i64::from(month)), ("day", i64::from(day))] {
+                assert!(field(name).is_none_or(|field| field == found), "{name} {found}: {json}");
+            }
+        }
+        Value::Time(nanos) => assert!((0..=86_400_000_000_000).contains(&nanos), "{nanos}: {json}"),
+        Value::Timestamp { nanos, .. } => {
+            assert!(nanos < 1_000_000_000 && field("nanos").is_none_or(|field| field == i64::from(nanos)));
+        }
+        Value::Text(text) => assert!(!text.is_empty()),
+        Value::Null | Value::Unavailable | Value::Infinite { .. } => {}
+        other => panic!("{form:?} is {other:?}"),
+    }
+}
+
+/// The text without space around it, if it is what comes to be decoded: nothing, or what the scanner has accepted.
+fn accepted(json: &[u8]) -> Option<&str> {
+    let json = str::from_utf8(json).ok()?.trim_matches([' ', '\n', '\r', '\t']);
+    let span = Span { start: 0, end: json.len() as u32 };
+    let scanned = Scanner::new().scan::<&[u8]>(json.as_bytes(), span, &[]);
+    (json.is_empty() || scanned.is_ok()).then_some(json)
 }
 
 fn wires() -> Vec<Wire> {
@@ -104,6 +200,8 @@ fn wires() -> Vec<Wire> {
         Wire::Guess(Guess::Text),
         Wire::Guess(Guess::Json),
     ];
+    wires.extend([Wire::UInt64, Wire::BytesUrl, Wire::BytesHex, Wire::DecimalText(None)]);
+    wires.extend(STRUCTURED.map(Wire::Structured));
     let elements = [Wire::Int(32), Wire::Text, Wire::Date, Wire::VariableDecimal, Wire::TimestampIso];
     for element in elements {
         wires.push(Wire::Array(Box::new(element.clone())));

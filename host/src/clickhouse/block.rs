@@ -1,5 +1,8 @@
 //! From rows to a `Native` block: each written column, over all rows, in the table's type.
 
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashSet};
+
 use super::convert::Profile;
 use super::keyed;
 use super::native::{self, Block, Encoding};
@@ -7,9 +10,10 @@ use super::policy::Replaced;
 use super::table::{Binding, Bound, From, Role};
 use crate::batch::Batch;
 use crate::columns::{self, Input, Plain};
-use crate::debezium::Decoded;
 use crate::debezium::value::{self, Value};
+use crate::debezium::{Change, Decoded};
 use crate::transform::keyed::Standing;
+use crate::transform::plan::MAX_CONSTANT_BYTES;
 use crate::transform::run::ShapeRows;
 
 /// Everything that the values of a batch's rows come from.
@@ -54,6 +58,42 @@ pub fn encode(values: &Values<'_>, binding: &Binding, rows: &ShapeRows, which: &
     let replaced = block.replaced().clone();
     let (body, failed) = block.finish();
     Encoded { body, unfit: failed.into_iter().map(|(at, why)| (which[at], why)).collect(), replaced }
+}
+
+/// The largest changes, without which the rows of a batch copy at most `most` bytes, as JSON.
+pub fn too_large(values: &Values<'_>, parts: &[(&Binding, &ShapeRows)], most: usize) -> HashSet<u32> {
+    let Values { batch, decoded, .. } = *values;
+    // Nearly always it is enough that no column of a row has more than the whole batch, or than a constant.
+    let bound = parts.iter().map(|(binding, rows)| {
+        let of_change = rows.changes.chunk_by(u32::eq).map(<[u32]>::len).max().unwrap_or(0);
+        binding.columns.len() * (batch.arena.len() * of_change).max(MAX_CONSTANT_BYTES * rows.changes.len())
+    });
+    if bound.sum::<usize>() <= most {
+        return HashSet::new();
+    }
+    let size = |column: &Bound, change: &Change| match &column.from {
+        From::Copy(Input::Detail(_)) => change.source.map_or(0, |source| source.of(&batch.arena).len()),
+        From::Copy(input) => columns::json(batch, decoded, change, input).map_or(0, <[u8]>::len),
+        From::Constant(text) => text.len(),
+        _ => 0,
+    };
+    let mut sizes: BTreeMap<u32, usize> = BTreeMap::new();
+    for (binding, rows) in parts {
+        for of_change in rows.changes.chunk_by(u32::eq) {
+            let change = &decoded.changes[of_change[0] as usize];
+            let row: usize = binding.columns.iter().map(|column| size(column, change)).sum();
+            *sizes.entry(of_change[0]).or_default() += row * of_change.len();
+        }
+    }
+    let mut total: usize = sizes.values().sum();
+    let mut largest: Vec<(u32, usize)> = sizes.into_iter().collect();
+    largest.sort_by_key(|(_, size)| Reverse(*size));
+    let over = largest.into_iter().take_while(|(_, size)| {
+        let over = total > most;
+        total -= size;
+        over
+    });
+    over.map(|(change, _)| change).collect()
 }
 
 fn add(block: &mut Block<'_>, values: &Values<'_>, column: &Bound, rows: &ShapeRows, which: &[usize]) {
@@ -132,5 +172,56 @@ fn of_leaving(input: &Input) -> (Input, Input) {
     match input {
         Input::After(field) | Input::Latest(field) => (Input::Latest(*field), Input::Before(*field)),
         other => (other.clone(), other.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clickhouse::policy::Rules;
+    use crate::debezium::fixture::Run;
+    use crate::transform::plan::{Ops, Output, Plan};
+
+    #[test]
+    fn the_largest_changes_are_too_large_until_the_others_fit() {
+        let event = |text: &str| format!(r#"{{"op":"c","after":{{"t":"{text}"}},"source":{{"table":"t"}}}}"#);
+        let events = [event(&"a".repeat(1_000)), event("b"), event(&"c".repeat(500))];
+        let run = Run::of_values(&events.each_ref().map(String::as_str));
+        let (batch, decoded) = &run.batches[0];
+        let profile = Profile::default();
+        let values = Values { batch, decoded, transform: "", profile: &profile };
+        let copy = Bound {
+            name: "t".into(),
+            ty: super::super::types::ColumnType::String,
+            from: From::Copy(Input::Latest(0)),
+            rules: Rules::default(),
+            role: Role::Plain,
+        };
+        let constant = Bound { from: From::Constant("x".repeat(1_000)), ..copy.clone() };
+        let output = Output { target: None, columns: vec![], key: vec![] };
+        let plan = Arc::new(Plan { ops: Ops::ALL_FOR_TESTS, reads: vec![], outputs: vec![output] });
+        let shape = run.decoder.shape(0).clone();
+        let too_large = |columns: &[&Bound], changes: &[u32], most: usize| {
+            let columns = columns.iter().map(|column| (*column).clone()).collect();
+            let binding = Binding { columns, notes: vec![], left_out: vec![] };
+            let (shape, plan, changes) = (shape.clone(), plan.clone(), changes.to_vec());
+            let (seqs, standings, computed) = (vec![0; changes.len()], vec![], vec![]);
+            let rows = ShapeRows { shape, plan, output: 0, changes, seqs, standings, computed };
+            let mut found: Vec<u32> =
+                super::too_large(&values, &[(&binding, &rows)], most).into_iter().collect();
+            found.sort_unstable();
+            found
+        };
+        // With their quotes: 2 of 1,002 bytes, 4 of 3, 3 of 502.
+        let rows = [0, 0, 1, 1, 1, 1, 2, 2, 2];
+        assert_eq!(too_large(&[&copy], &rows, 3_522), [0; 0]);
+        assert_eq!(too_large(&[&copy], &rows, 3_521), [0]);
+        assert_eq!(too_large(&[&copy], &rows, 1_517), [0, 2]);
+        assert_eq!(too_large(&[&copy], &rows, 11), [0, 1, 2]);
+        // Rows of two columns with the same cell, and of a constant in each.
+        assert_eq!(too_large(&[&copy, &copy], &[0, 1], 2_009), [0]);
+        assert_eq!(too_large(&[&copy, &constant], &[0, 1, 1, 1], 5_010), [1]);
     }
 }

@@ -22,6 +22,10 @@ use crate::source::kafka::ownership::Partition;
 use crate::transform::Transform;
 use crate::transform::run::{self, Plans, ShapeRows, Transformed};
 
+/// What the cells that a batch's rows copy may take together, bytes. A transform may make a hundred rows of each
+/// change, and copy one cell to each column of each of them.
+const MAX_COPIED_BYTES: usize = 1 << 30;
+
 /// The stages that compute, with what they remember between batches.
 pub(super) struct Preparer {
     transform: Transform,
@@ -130,6 +134,7 @@ impl Preparer {
             parts.push(Part { table, binding, rows, identities: vec![], body: vec![], replaced });
         }
         let mut prepared = Prepared { source, decoded, parts, emptied, rejections, counts, profile };
+        prepared.refuse_too_large(&self.transform.digest()[..DIGEST_DIGITS], &mut refused);
         let same_key = prepared.keep_last_of_key(&self.transform.digest()[..DIGEST_DIGITS]);
         prepared.counts.same_key = same_key;
         if same_key > 0 && !self.said_same_key {
@@ -223,6 +228,21 @@ impl Prepared {
     /// What the rows' values come from.
     pub(super) fn values<'a>(&'a self, transform: &'a str) -> Values<'a> {
         Values { batch: &self.source.batch, decoded: &self.decoded, transform, profile: &self.profile }
+    }
+
+    /// Takes out, as refused, the largest changes where all rows together would take too much memory.
+    fn refuse_too_large(&mut self, transform: &str, refused: &mut HashMap<u32, String>) {
+        let parts: Vec<_> = self.parts.iter().map(|part| (&*part.binding, &part.rows)).collect();
+        let large = block::too_large(&self.values(transform), &parts, MAX_COPIED_BYTES);
+        if large.is_empty() {
+            return;
+        }
+        for part in &mut self.parts {
+            part.rows.retain(|change| !large.contains(&change));
+        }
+        let why = "the rows of its batch copy more than 1 GiB, and its own have the largest part in that: let the \
+                   transform make fewer rows or columns of large values";
+        refused.extend(large.into_iter().map(|change| (change, why.to_owned())));
     }
 
     /// Takes out rows of outputs with a key after which the same change has one of the same key: both would

@@ -16,7 +16,7 @@ const MAX_COLUMNS: usize = 10_000;
 /// Outputs of one plan at most.
 const MAX_OUTPUTS: usize = 64;
 /// A constant's length at most, bytes.
-const MAX_CONSTANT_BYTES: usize = 1_024;
+pub const MAX_CONSTANT_BYTES: usize = 1_024;
 
 /// Names of the columns that the host adds to every row; a plan's output cannot have them.
 pub const LINEAGE: [&str; 5] = ["_topic", "_partition", "_offset", "_seq", "_transform"];
@@ -30,7 +30,7 @@ pub struct Ops(u8);
 
 impl Ops {
     #[cfg(test)]
-    pub(super) const ALL_FOR_TESTS: Ops = Ops(0x3f);
+    pub(crate) const ALL_FOR_TESTS: Ops = Ops(0x3f);
 
     /// Whether `op` is in the set.
     pub fn has(self, op: Op) -> bool {
