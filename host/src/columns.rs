@@ -93,6 +93,19 @@ pub struct Column {
     pub cells: Cells,
 }
 
+impl Column {
+    /// The bytes that it takes.
+    pub fn bytes(&self) -> usize {
+        let cells = match &self.cells {
+            Cells::Small(cells) => cells.len(),
+            Cells::Ints(cells) => size_of_val(cells.as_slice()),
+            Cells::Floats(cells) => size_of_val(cells.as_slice()),
+            Cells::Blobs(blobs) => size_of_val(blobs.offsets.as_slice()) + blobs.bytes.len(),
+        };
+        self.states.len() + cells
+    }
+}
+
 /// Something that the host knows of a change; `input` of the contract. Numbers are indices into the fields
 /// of the change's shape.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -258,6 +258,17 @@ fn what_is_read_is_what_the_source_has_though_hosts_are_killed() {
 }
 
 #[test]
+fn a_log_is_not_written_where_rows_replace_each_other() {
+    let topic = Topic::new("keyed_log.public.my_table", 1);
+    topic.produce(1, &[events::create(1, "one"), events::update(1, "two")]);
+    let database = Database::new("keyed_log");
+    assert_eq!(host("keyed", &topic, &database).run().code(), Some(0));
+    let log = Host::pipeline(&topic, &database).args(["--name", "log", "--until-caught-up"]).run();
+    log.fails(2, &["keeps the newest row of each key, and the output has no key", "--table"]);
+    assert_eq!(database.lines("SELECT id, name FROM my_table FINAL"), ["1\ttwo"]);
+}
+
+#[test]
 fn a_table_of_ones_own_replaces_rows_or_is_refused_with_what_helps() {
     let columns =
         "id Int64, name Nullable(String), created_at Nullable(Int64), _version UInt64, _topic String";

@@ -48,7 +48,8 @@ pub fn encode(values: &Values<'_>, binding: &Binding, rows: &ShapeRows, which: &
     let encoding = Encoding { profile: values.profile, decode: value::decode };
     let mut block = Block::new(encoding, binding.columns.len(), which.len());
     // Rows of keys that leave have values of their own for the plan's columns.
-    let leaving = rows.standings.iter().any(|standing| *standing != Standing::Lives);
+    let leaves = |row: &usize| rows.standings.get(*row).is_some_and(|standing| *standing != Standing::Lives);
+    let leaving = which.iter().any(leaves);
     for column in &binding.columns {
         match leaving && column.role != Role::Host {
             true => add_keyed(&mut block, values, column, rows, which),

@@ -276,16 +276,17 @@ impl Table {
             return wrong(format!("is sorted by ({})", self.sorting_key.join(", ")), anew);
         }
         let is_wide = |ty: &ColumnType| matches!(ty, ColumnType::Int { signed: false, bits } if *bits >= 64);
-        if self.column("_version").is_none_or(|column| !is_wide(&column.ty)) {
-            return wrong("has no column _version of the type UInt64".into(), anew);
+        let written = |name: &str| self.column(name).filter(|column| column.default_kind.takes_values());
+        if written("_version").is_none_or(|column| !is_wide(&column.ty)) {
+            return wrong("has no column _version of the type UInt64 that can be written".into(), anew);
         }
-        if self.column("_is_deleted").is_none() {
+        if written("_is_deleted").is_none() {
             let add = format!(
                 "ALTER TABLE {}.{} ADD COLUMN _is_deleted UInt8",
                 identifier(&self.database),
                 identifier(&self.name)
             );
-            return wrong("has no column _is_deleted".into(), add);
+            return wrong("has no column _is_deleted that can be written".into(), add);
         }
         match replacing.deleted.as_deref() {
             None | Some("_is_deleted") => Ok(()),
@@ -304,6 +305,12 @@ impl Table {
         let place = || format!("table {}.{}", self.database, self.name);
         if output.is_keyed() {
             self.check_key(&output.key)?;
+        } else if self.is_keyed() {
+            // Its rows would have the version 0, and lose against any row of their key without a word.
+            return Err(anyhow!("{} keeps the newest row of each key, and the output has no key", place()))
+                .help(
+                    "write the log to another table (--table), or use a transform whose output has the key",
+                );
         }
         let (mut notes, mut left_out) = (Vec::new(), Vec::new());
         let mut columns = Vec::with_capacity(output.columns.len() + LINEAGE.len() + VERSION.len());

@@ -15,7 +15,7 @@ use super::targets::patiently;
 use crate::cli::summary::Summary;
 use crate::clickhouse::insert::{IdentityColumns, Inserter, Job, Landed};
 use crate::clickhouse::names::literal;
-use crate::clickhouse::table::Table;
+use crate::clickhouse::table::{Binding, Table};
 use crate::clickhouse::{block, ddl};
 use crate::commit::Seal;
 use crate::dead_letter::Stage;
@@ -322,6 +322,9 @@ impl<'a> Deliverer<'a> {
         let (mut table, mut binding) = (part.table.clone(), part.binding.clone());
         for _ in 0..MAX_REPAIRS {
             let repaired = !Arc::ptr_eq(&table, &part.table);
+            if repaired {
+                fits_still(&values, &binding, part)?;
+            }
             let encode = |rows: &[usize]| match rows.len() == part.identities.len() && !repaired {
                 true => part.body.clone(),
                 false => block::encode(&values, &binding, &part.rows, rows).body,
@@ -377,4 +380,18 @@ impl<'a> Deliverer<'a> {
             }
         }
     }
+}
+
+/// Checks that the rows of a part fit their table as it is now.
+///
+/// # Errors
+/// A table that was narrowed under an insert: nothing of the row may be written in another form.
+fn fits_still(values: &block::Values<'_>, binding: &Binding, part: &Part) -> Result<()> {
+    let all: Vec<usize> = (0..part.identities.len()).collect();
+    let unfit = block::encode(values, binding, &part.rows, &all).unfit;
+    let Some((_, reason)) = unfit.first() else { return Ok(()) };
+    let table = &part.table.name;
+    Err(anyhow!("table {table} changed under an insert, and {} rows no longer fit it: {reason}", unfit.len()))
+        .environment()
+        .help("nothing is committed: start again, and the records of these rows become dead letters")
 }

@@ -161,7 +161,19 @@ fn renew_view(client: &Client, table: &Table, steps: &[Step], stop: &Stop) -> Re
         literal(&table.database),
         literal(&view)
     );
-    let Some(text) = patiently(stop, || client.query(&sql))? else { return Ok(None) };
+    // Servers that do not tell a view's text are left alone.
+    let asked = patiently(stop, || match client.query(&sql) {
+        Err(failure) if !matches!(failure.class, Class::Retry | Class::Unknown) => Ok(Err(failure)),
+        answer => answer.map(Ok),
+    })?;
+    let text = match asked {
+        None => return Ok(None),
+        Some(Ok(text)) => text,
+        Some(Err(failure)) => {
+            tracing::warn!(view, "the view was not renewed: {failure}");
+            return Ok(Some(()));
+        }
+    };
     let text = String::from_utf8_lossy(&text);
     let Some(mut columns) = evolve::columns_of_view(&text, &table.database, &table.name) else {
         return Ok(Some(()));

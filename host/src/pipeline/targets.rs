@@ -18,6 +18,7 @@ use crate::config::{Policies, SchemaChanges, Settings, Sink};
 use crate::debezium::shape::Shape;
 use crate::error::Classify;
 use crate::pause::pause;
+use crate::transform::plan::Output;
 use crate::transform::run::ShapeRows;
 
 /// The wait between two attempts at reading or creating a table.
@@ -84,9 +85,17 @@ impl Targets {
         target.or(self.default_table.as_ref()).unwrap_or(&shape.table).clone()
     }
 
-    /// Why no table can have the name that `rows` call for, if none can. The name may come from an event.
+    /// Why `rows` cannot go to the table that they call for, if they cannot: its name, which may come from an
+    /// event, or another output of the plan that goes there. Rows of one change are versions of one key only
+    /// where one output makes them.
     pub(super) fn refusal(&self, rows: &ShapeRows) -> Option<String> {
-        names::check_table(&self.database, &self.name_of(rows)).err()
+        let name = self.name_of(rows);
+        let there = |output: &&Output| self.name_for(output.target.as_ref(), &rows.shape) == name;
+        let outputs: Vec<&Output> = rows.plan.outputs.iter().filter(there).collect();
+        if outputs.len() > 1 && outputs.iter().any(|output| output.is_keyed()) {
+            return Some(format!("two outputs go to the table {name:?}, and one of them has a key"));
+        }
+        names::check_table(&self.database, &name).err()
     }
 
     /// Finds the tables of `rows`, creates those that are missing with the columns of all of these rows, and

@@ -52,7 +52,7 @@ pub(super) fn complete(
                 continue;
             }
             let first = row == 0 || rows.changes[row - 1] != *index;
-            match keys.moved(change, rows.standings[row]) {
+            match keys.moved(change) {
                 Ok(true) if first => {
                     left.push((which.len(), *index));
                     which.push(row);
@@ -108,12 +108,12 @@ impl<'a> Keys<'a> {
     ///
     /// # Errors
     /// Says what the change lacks to know that, or to know the key that leaves.
-    fn moved(&self, change: &Change, standing: Standing) -> Result<bool, String> {
+    fn moved(&self, change: &Change) -> Result<bool, String> {
         if self.fields.is_empty() {
             return Ok(false);
         }
-        let deletes = change.op == Op::Delete && standing != Standing::Lives;
-        if change.op != Op::Update && !deletes {
+        // A delete that the transform keeps as a row has the key from `before`, too.
+        if !matches!(change.op, Op::Update | Op::Delete) {
             return Ok(false);
         }
         let mut moved = false;

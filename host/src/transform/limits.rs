@@ -14,6 +14,8 @@ const APPLY_FUEL: u64 = 400_000_000;
 const MAX_FUEL: u64 = 5_000_000_000;
 /// What one call may hand back, bytes: the host allocates it.
 pub(super) const MAX_ANSWER_BYTES: usize = 64 << 20;
+/// What all calls of a batch may hand back together, bytes: what a batch makes is kept until it is written.
+pub(super) const MAX_ANSWERS_BYTES: usize = 512 << 20;
 /// Rows that a batch may make for each of its changes, on average.
 pub(super) const MAX_ROWS_PER_CHANGE: usize = 100;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::answer::Answer;
 use super::keyed::{self, Standing};
+use super::limits::MAX_ANSWERS_BYTES;
 use super::plan::Plan;
 use super::{CallError, Instance, Transform};
 use crate::batch::Batch;
@@ -130,6 +131,7 @@ pub fn run(
         out: Transformed::default(),
         rows_of: vec![0; decoded.changes.len()],
         lone_failures: 0,
+        answered_bytes: 0,
     };
     for (id, changes) in groups {
         run.shape(plans, &shape(id), changes);
@@ -147,6 +149,8 @@ struct Run<'a> {
     /// Rows made so far of each change.
     rows_of: Vec<u16>,
     lone_failures: usize,
+    /// What the transform handed back so far, bytes.
+    answered_bytes: usize,
 }
 
 impl Run<'_> {
@@ -280,6 +284,13 @@ impl Run<'_> {
     }
 
     fn take(&mut self, first_output: usize, changes: &[u32], answer: Answer) {
+        let columns = answer.parts.iter().flat_map(|part| &part.computed);
+        self.answered_bytes = columns.map(Column::bytes).fold(self.answered_bytes, usize::saturating_add);
+        if self.answered_bytes > MAX_ANSWERS_BYTES {
+            let most = MAX_ANSWERS_BYTES >> 20;
+            let reason = format!("the transform's rows for this batch have more than {most} MiB");
+            return self.reject_all(changes, &reason);
+        }
         for (output, part) in answer.parts.into_iter().enumerate() {
             let rows = part.rows.into_iter();
             self.add(first_output + output, changes, rows, &part.removed, part.computed);
