@@ -12,11 +12,12 @@ use std::process::ExitCode;
 pub enum Exit {
     /// A fault of the host. A restart may help.
     Internal = 1,
-    /// Wrong usage or configuration, or a component that does not fit. A restart does not help.
+    /// Wrong usage or configuration; a component or a table that does not fit; a truncate or schema change
+    /// that needs a decision. A restart does not help.
     Usage = 2,
     /// Something around the host is unreachable, refuses, or is taken. A restart helps in time.
     Environment = 3,
-    /// The transform failed, and the configuration says to stop then. A restart does not help.
+    /// A record cannot be processed, and `dead_letters` says stop. A restart does not help.
     TransformFailed = 4,
 }
 

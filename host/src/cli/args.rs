@@ -26,8 +26,11 @@ Examples:
   host -c pipeline.yaml config show
   host inspect rule.wasm
 
-Exit codes: 0 done or drained; 1 internal fault; 2 wrong usage, configuration or component;
-3 something unreachable, refused or taken; 4 the transform failed; 130, 143 second signal.";
+Settings without a flag (password, registry.*, limits.*) go into the file or the environment.
+
+Exit codes: 0 done or drained; 1 internal fault; 2 wrong usage or configuration, a component or a table
+that does not fit, a truncate or schema change that needs a decision; 3 something unreachable, refused or
+taken; 4 a record cannot be processed, and dead_letters says stop; 130, 143 second signal.";
 
 /// The whole command line.
 pub fn command() -> Command {
