@@ -259,11 +259,11 @@ fn what_is_read_is_what_the_source_has_though_hosts_are_killed() {
 
 #[test]
 fn a_log_is_not_written_where_rows_replace_each_other() {
-    let topic = Topic::new("keyed_log.public.my_table", 1);
+    let topic = Topic::new("keyed_refuses_log.public.my_table", 1);
     topic.produce(1, &[events::create(1, "one"), events::update(1, "two")]);
-    let database = Database::new("keyed_log");
+    let database = Database::new("keyed_refuses_log");
     assert_eq!(host("keyed", &topic, &database).run().code(), Some(0));
-    let log = Host::pipeline(&topic, &database).args(["--name", "log", "--until-caught-up"]).run();
+    let log = Host::pipeline(&topic, &database).args(["--group", "log", "--until-caught-up"]).run();
     log.fails(2, &["keeps the newest row of each key, and the output has no key", "--table"]);
     assert_eq!(database.lines("SELECT id, name FROM my_table FINAL"), ["1\ttwo"]);
 }

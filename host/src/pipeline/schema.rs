@@ -15,6 +15,7 @@ use crate::clickhouse::response::{Class, Failure};
 use crate::clickhouse::table::Table;
 use crate::config::SchemaChanges;
 use crate::error::Classify;
+use crate::transform::plan::{LINEAGE, VERSION};
 use crate::transform::run::ShapeRows;
 
 /// How often a table may have been changed by others between two looks at it, until that is an error.
@@ -64,7 +65,7 @@ impl Targets {
                     }
                     tracing::info!(table = name, "schema change: {}", told(step));
                 }
-                if table.is_keyed() && renew_view(client, &table, &steps, stop)?.is_none() {
+                if table.is_keyed() && renew_view(client, &table, stop)?.is_none() {
                     return Ok(None);
                 }
             }
@@ -153,60 +154,79 @@ fn take(client: &Client, table: &Table, step: &Step, stop: &Stop) -> Result<Opti
     Ok(added)
 }
 
-/// Makes the view of a keyed table anew, with the columns that it gets, if it is the host's. None: given up.
-fn renew_view(client: &Client, table: &Table, steps: &[Step], stop: &Stop) -> Result<Option<()>> {
+/// Makes the view of a keyed table show all columns that the table has, where the host made the view. It looks
+/// again after each attempt, since another host may have put back what it read before.
+/// None: given up while waiting for the server.
+fn renew_view(client: &Client, table: &Table, stop: &Stop) -> Result<Option<()>> {
     let view = ddl::view_name(&table.name);
-    let sql = format!(
-        "SELECT as_select FROM system.tables WHERE database = {} AND name = {} AND engine = 'View' FORMAT TSVRaw",
-        literal(&table.database),
-        literal(&view)
-    );
-    // Servers that do not tell a view's text are left alone.
-    let asked = patiently(stop, || match client.query(&sql) {
-        Err(failure) if !matches!(failure.class, Class::Retry | Class::Unknown) => Ok(Err(failure)),
-        answer => answer.map(Ok),
-    })?;
-    let text = match asked {
-        None => return Ok(None),
-        Some(Ok(text)) => text,
-        Some(Err(failure)) => {
-            tracing::warn!(view, "the view was not renewed: {failure}");
+    for round in 0..MAX_ROUNDS {
+        // Servers that do not tell a view's text are left alone.
+        let text = match allowed(stop, || client.query(&text_of_view(table, &view)))? {
+            None => return Ok(None),
+            Some(Ok(text)) => text,
+            Some(Err(failure)) => return not_renewed(&view, &failure),
+        };
+        let text = String::from_utf8_lossy(&text);
+        let Some(mut columns) = evolve::columns_of_view(&text, &table.database, &table.name) else {
+            return Ok(Some(()));
+        };
+        let Some(now) = patiently(stop, || Table::describe(client, &table.database, &table.name))? else {
+            return Ok(None);
+        };
+        let more: Vec<String> =
+            now.iter().flat_map(shown_columns).filter(|name| !columns.contains(name)).collect();
+        // The first time in any case: a view keeps the types that it was made with.
+        if round > 0 && more.is_empty() {
             return Ok(Some(()));
         }
-    };
-    let text = String::from_utf8_lossy(&text);
-    let Some(mut columns) = evolve::columns_of_view(&text, &table.database, &table.name) else {
-        return Ok(Some(()));
-    };
-    for step in steps {
-        if !columns.contains(&step.name) {
-            columns.push(step.name.clone());
-        }
-    }
-    let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
-    let statements =
-        ddl::replace_view(&table.database, &table.name, &columns).map_err(|e| anyhow!(e)).usage()?;
-    // Servers and databases that cannot replace a view can drop it.
-    let [replace, drop_it, create] = statements;
-    let refused = |failure: Failure| match failure.class {
-        Class::Retry | Class::Unknown => Err(failure),
-        _ => Ok(Some(failure)),
-    };
-    let run = |sql: &str| patiently(stop, || client.query(sql).map(|_| None).or_else(refused));
-    match run(&replace)? {
-        None => return Ok(None),
-        Some(None) => return Ok(Some(())),
-        Some(Some(_)) => {}
-    }
-    for sql in [drop_it, create] {
-        match run(&sql)? {
+        columns.extend(more);
+        let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+        let statements =
+            ddl::replace_view(&table.database, &table.name, &columns).map_err(|e| anyhow!(e)).usage()?;
+        // Servers and databases that cannot replace a view can drop it.
+        let [replace, drop_it, create] = statements;
+        match allowed(stop, || client.query(&replace))? {
             None => return Ok(None),
-            Some(None) => {}
-            Some(Some(failure)) => {
-                tracing::warn!(view, "the view was not renewed: {failure}");
-                break;
+            Some(Ok(_)) => continue,
+            Some(Err(_)) => {}
+        }
+        for sql in [drop_it, create] {
+            match allowed(stop, || client.query(&sql))? {
+                None => return Ok(None),
+                Some(Ok(_)) => {}
+                Some(Err(failure)) => return not_renewed(&view, &failure),
             }
         }
     }
     Ok(Some(()))
+}
+
+/// The columns of a table that the view of its live rows shows: all but the host's own.
+fn shown_columns(table: &Table) -> impl Iterator<Item = String> {
+    let own = |name: &str| name == "ts" || LINEAGE.contains(&name) || VERSION.contains(&name);
+    let shown =
+        table.columns.iter().filter(move |column| column.default_kind.takes_values() && !own(&column.name));
+    shown.map(|column| column.name.clone())
+}
+
+fn text_of_view(table: &Table, view: &str) -> String {
+    format!(
+        "SELECT as_select FROM system.tables WHERE database = {} AND name = {} AND engine = 'View' FORMAT TSVRaw",
+        literal(&table.database),
+        literal(view)
+    )
+}
+
+/// Rows go on without it.
+fn not_renewed(view: &str, failure: &Failure) -> Result<Option<()>> {
+    tracing::warn!(view, "the view was not renewed: {failure}");
+    Ok(Some(()))
+}
+
+/// Repeats `ask` until the server answers, be it with a refusal. None: given up because the host is to stop.
+fn allowed<T>(stop: &Stop, ask: impl Fn() -> Result<T, Failure>) -> Result<Option<Result<T, Failure>>> {
+    patiently(stop, || match ask() {
+        Err(failure) if !matches!(failure.class, Class::Retry | Class::Unknown) => Ok(Err(failure)),
+        answer => answer.map(Ok),
+    })
 }
