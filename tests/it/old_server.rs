@@ -30,6 +30,27 @@ as_on_a_new_server! {
 }
 
 #[test]
+fn rows_that_a_table_no_longer_holds_stop_the_host_and_are_dead_letters_of_the_next_start() {
+    let topic = Topic::new("old_narrowed.public.my_table", 1);
+    topic.produce(1, &events::updates(3));
+    let database = Database::on_old("old_narrowed");
+    let host = || Host::pipeline(&topic, &database);
+    let running = host().start();
+    database.wait_for_rows("my_table", 3);
+    database.query("ALTER TABLE my_table MODIFY COLUMN name Nullable(FixedString(8))");
+    topic.produce(1, &events::updates(6).split_off(3));
+    running
+        .wait()
+        .fails(3, &["table my_table changed under an insert, and 3 rows no longer fit it", "help: "]);
+    assert_eq!(database.count("my_table"), 3, "nothing stands there in another form");
+    assert_eq!(host().arg("--until-caught-up").succeed().counters().rejected, 3);
+    assert_eq!(
+        database.query("SELECT count(), min(offset), max(offset) FROM _rowgate_dead_letters"),
+        "3\t3\t5"
+    );
+}
+
+#[test]
 fn created_tables_have_the_types_that_it_knows_and_the_guarantee_speaks_of_no_tokens() {
     let topic = Topic::new("old_created.public.my_table", 1);
     topic.produce(1, &events::updates(100));

@@ -233,11 +233,16 @@ pub mod suite {
         let database = server.database("tables_change");
         let host = Host::pipeline(&topic, &database).start();
         database.wait_for_rows("my_table", 3);
-        database.query("ALTER TABLE my_table MODIFY COLUMN name Nullable(FixedString(8))");
+        database.query("ALTER TABLE my_table MODIFY COLUMN name Nullable(FixedString(6))");
         topic.produce(1, &events::updates(6).split_off(3));
         database.wait_for_rows("my_table", 6);
         host.drain();
-        assert_eq!(database.query("SELECT count(), uniqExact(id) FROM my_table"), "6\t6");
+        assert_eq!(
+            database.query(
+                "SELECT count(), uniqExact(id), countIf(name = concat('name ', toString(id))) FROM my_table"
+            ),
+            "6\t6\t6"
+        );
     }
 
     pub fn a_table_that_is_dropped_while_the_host_runs_is_made_again(server: Server) {
