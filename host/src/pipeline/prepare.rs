@@ -114,28 +114,30 @@ impl Preparer {
 
         let targets = &self.targets;
         let mut refused: HashMap<u32, String> = HashMap::new();
-        let (rows, nameless): (Vec<_>, Vec<_>) =
-            rows.into_iter().partition(|rows| targets.refusal(rows).is_none());
-        for rows in nameless {
-            let why = targets.refusal(&rows).unwrap_or_default();
-            refused.extend(rows.changes.iter().map(|change| (*change, why.clone())));
+        let mut taken = Vec::with_capacity(rows.len());
+        for rows in rows {
+            match targets.refusal(&rows) {
+                None => taken.push(rows),
+                Some(why) => refused.extend(rows.changes.iter().map(|change| (*change, why.clone()))),
+            }
         }
-        if targets.ensure(&rows, stop)?.is_none() {
+        if targets.ensure(&taken, stop)?.is_none() {
             return Ok(None);
         }
         // Only now: a table that the batch itself makes is one of those that it may empty.
         let emptied = self.emptied(&source, &decoded, &mut counts, stop)?;
         let Some(emptied) = emptied else { return Ok(None) };
         let profile = targets.profile();
-        let mut parts = Vec::with_capacity(rows.len());
-        for rows in rows {
+        let mut parts = Vec::with_capacity(taken.len());
+        for rows in taken {
             let Some((table, binding)) = targets.bound(&rows, stop)? else { return Ok(None) };
             let replaced = Replaced::default();
             parts.push(Part { table, binding, rows, identities: vec![], body: vec![], replaced });
         }
         let mut prepared = Prepared { source, decoded, parts, emptied, rejections, counts, profile };
-        prepared.refuse_too_large(&self.transform.digest()[..DIGEST_DIGITS], &mut refused);
-        let same_key = prepared.keep_last_of_key(&self.transform.digest()[..DIGEST_DIGITS]);
+        let transform = &self.transform.digest()[..DIGEST_DIGITS];
+        prepared.refuse_too_large(transform, &mut refused);
+        let same_key = prepared.keep_last_of_key(transform);
         prepared.counts.same_key = same_key;
         if same_key > 0 && !self.said_same_key {
             self.said_same_key = true;
@@ -144,7 +146,7 @@ impl Preparer {
                 "the transform makes several rows of one change with the same key: the last one counts"
             );
         }
-        let unfit = prepared.encode(&self.transform.digest()[..DIGEST_DIGITS], refused);
+        let unfit = prepared.encode(transform, refused);
         prepared.counts.kept -= unfit.len() as u64;
         reject(&mut prepared.rejections, Stage::Encode, unfit);
         prepared.rejections.sort_by_key(|rejection| rejection.record);
