@@ -15,12 +15,14 @@ mod validate;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::ArgMatches;
 
 use crate::config::{self, Loaded, Request, Surroundings};
-use crate::error::Classify;
+use crate::error::{self, Classify};
+use crate::telemetry;
 
 /// What the command line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +85,22 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         return Err(args::command().error(clap::error::ErrorKind::ArgumentConflict, message));
     }
     Ok(Invocation { command, request, verbosity: args::verbosity(last) })
+}
+
+/// The whole program: reads `arguments`, the program's name first, does what they ask for, and says how it ended.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let invocation = match parse(arguments) {
+        Ok(invocation) => invocation,
+        // Help and version go to standard output and exit 0, wrong usage to standard error and exit 2.
+        Err(error) => error.exit(),
+    };
+    match execute(&invocation, &Surroundings::of_process()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            telemetry::last_words(&error);
+            error::exit_of(&error).into()
+        }
+    }
 }
 
 /// Does what the command line asks for.

@@ -23,6 +23,7 @@ pub mod output;
 
 pub mod pipeline;
 
+pub mod chaos;
 pub mod cli;
 pub mod config;
 pub mod error;
