@@ -53,6 +53,32 @@ impl Seal {
     }
 }
 
+/// Where a partition that came goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// The first offset to read.
+    pub start: i64,
+    /// The range that begins there, if it is pending: it is cut again as it was sealed, and verified.
+    pub seal: Option<Seal>,
+    /// Whether the commits do not say it yet.
+    pub is_new: bool,
+}
+
+impl Position {
+    /// Where the group's commit says.
+    ///
+    /// # Errors
+    /// Metadata that is not ours; see [`Seal::parse`].
+    pub fn of_commit(offset: i64, metadata: &str) -> Result<Position, String> {
+        Ok(Position { start: offset, seal: Seal::parse(metadata)?, is_new: false })
+    }
+
+    /// Where the start policy says, since there is no commit.
+    pub fn first(start: i64) -> Position {
+        Position { start, seal: None, is_new: true }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,7 @@
 //! Where records come from: Kafka, or lines of a file. Both hand over closed batches.
 
 pub mod kafka;
+pub mod reading;
 pub mod lines;
 
 use crate::batch::Batch;

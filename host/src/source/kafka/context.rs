@@ -18,7 +18,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::ownership::{Ownership, Partition};
-use crate::commit::Seal;
+use crate::commit::Position;
 use crate::error::Classify;
 
 /// How long one request for positions may take, and how often it is asked.
@@ -33,8 +33,7 @@ const REVOKE_WAIT: Duration = Duration::from_secs(10);
 pub(super) struct Assigned {
     pub partition: Partition,
     pub assignment: u64,
-    pub start: i64,
-    pub seal: Option<Seal>,
+    pub position: Position,
 }
 
 /// What happened inside a poll.
@@ -80,26 +79,22 @@ impl HostContext {
         let mut starts = Vec::new();
         for element in committed.elements() {
             let partition: Partition = (element.topic().into(), element.partition());
-            starts.push(match element.offset() {
-                Offset::Offset(offset) => {
-                    let seal = Seal::parse(element.metadata())
-                        .map_err(|e| anyhow!("{e}: give this pipeline a group of its own with --group"))
-                        .usage()?;
-                    (partition, offset, seal, None)
-                }
-                _ => {
-                    let start = self.first_position(consumer, &partition)?;
-                    (partition, start, None, (!self.dry_run).then_some(start))
-                }
-            });
+            let position = match element.offset() {
+                Offset::Offset(offset) => Position::of_commit(offset, element.metadata())
+                    .map_err(|e| anyhow!("{e}: give this pipeline a group of its own with --group"))
+                    .usage()?,
+                _ => Position::first(self.first_position(consumer, &partition)?),
+            };
+            starts.push((partition, position));
         }
-        for ((topic, partition), start, _, _) in &starts {
-            list.set_partition_offset(topic, *partition, Offset::Offset(*start))?;
+        for ((topic, partition), position) in &starts {
+            list.set_partition_offset(topic, *partition, Offset::Offset(position.start))?;
         }
-        for (partition, start, seal, done) in starts {
+        for (partition, position) in starts {
             let assignment = self.assignments.fetch_add(1, Ordering::Relaxed) + 1;
+            let done = (position.is_new && !self.dry_run).then_some(position.start);
             self.ownership.assign(partition.clone(), assignment, done);
-            self.push(Event::Assigned(Assigned { partition, assignment, start, seal }));
+            self.push(Event::Assigned(Assigned { partition, assignment, position }));
         }
         Ok(())
     }
