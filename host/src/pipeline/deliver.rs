@@ -14,7 +14,6 @@ use super::reach::Reach;
 use super::targets::patiently;
 use crate::cli::summary::Summary;
 use crate::clickhouse::insert::{IdentityColumns, Inserter, Job, Landed};
-use crate::clickhouse::names::literal;
 use crate::clickhouse::table::{Binding, Table};
 use crate::clickhouse::{block, ddl};
 use crate::commit::Seal;
@@ -170,7 +169,7 @@ impl<'a> Deliverer<'a> {
                     .help("remove the rows by hand, and go on with `truncate: ignore`");
             }
             let Table { database, name, .. } = &**table;
-            let sql = ddl::truncate(database, name, &batch.topic, batch.partition, *offset);
+            let sql = ddl::truncate(database, name, &batch.topic, batch.partition, (batch.epoch, *offset));
             let client = self.reach.client()?;
             let ask = || match self.reach.is_ours(partition, prepared.source.assignment) {
                 true => client.query(&sql).map(|_| true),
@@ -199,6 +198,7 @@ impl<'a> Deliverer<'a> {
         self.summary.left_out += cut.map(|part| part.identities.len() as u64).sum::<u64>();
         self.summary.same_key += prepared.counts.same_key;
         self.summary.truncates_ignored += prepared.counts.truncates_ignored;
+        self.summary.grown += u64::from(prepared.counts.grown);
         for part in &prepared.parts {
             for ((column, replacement), count) in &part.replaced.0 {
                 let column = format!("{}.{column}", part.table.name);
@@ -239,7 +239,7 @@ impl<'a> Deliverer<'a> {
                 sealed.transform
             );
         }
-        let seal = Seal { last: batch.last, transform, series };
+        let seal = Seal { last: batch.last, transform, series, epoch: batch.epoch };
         let mut wait = COMMIT_WAITS.0;
         loop {
             match commits.commit(partition, batch.first, Some(&seal)) {
@@ -333,11 +333,7 @@ impl<'a> Deliverer<'a> {
             let converges = part.rows.is_keyed();
             let identity =
                 (self.reach.lasting && table.can_verify() && !converges).then(|| IdentityColumns {
-                    condition: format!(
-                        "_topic = {} AND _partition = {}",
-                        literal(&batch.topic),
-                        batch.partition
-                    ),
+                    condition: table.condition(&batch.topic, batch.epoch, batch.partition),
                     offset: "_offset".into(),
                     seq: Some("_seq".into()),
                 });
@@ -359,7 +355,9 @@ impl<'a> Deliverer<'a> {
                 Landed::TableChanged(why) => {
                     tracing::warn!(table = table.name, "{why}: reading the table again");
                     self.reach.targets.forget(&table.name);
-                    let Some(bound) = self.reach.targets.bound(&part.rows, stop)? else { return Ok(None) };
+                    let Some(bound) = self.reach.targets.bound(&part.rows, batch.epoch, stop)? else {
+                        return Ok(None);
+                    };
                     (table, binding) = bound;
                     verify = true;
                 }

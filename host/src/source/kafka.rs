@@ -6,6 +6,8 @@
 mod client;
 mod context;
 pub mod ownership;
+pub mod topic_id;
+mod watch;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -20,10 +22,12 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use self::context::{Assigned, Event, HostContext};
 use self::ownership::{Ownership, Partition};
+use self::watch::Watch;
 use super::SourceBatch;
 use crate::batch::{Batch, HeaderNames, Incoming, IncomingHeader, OpenBatch};
-use crate::commit::Seal;
+use crate::commit::{Committed, Seal};
 use crate::config::{BatchLimits, Bounds, Kafka, Start};
+use crate::epochs::{Epochs, Incarnation};
 use crate::error::Classify;
 use crate::signal::Shutdown;
 
@@ -65,6 +69,8 @@ pub struct KafkaInput {
     asked_ends: Option<Instant>,
     /// Since when it has waited for its first partition, until that is said.
     joining: Option<Instant>,
+    /// Whether the topics are still those that were assigned.
+    watch: Watch,
 }
 
 /// What is being read of one partition.
@@ -75,6 +81,7 @@ struct Reading {
     open: Option<OpenBatch>,
     seal: Option<Seal>,
     at_end: bool,
+    incarnation: Arc<Incarnation>,
 }
 
 /// Writes seals and positions into the group's commits.
@@ -85,15 +92,16 @@ pub struct Commits {
 }
 
 /// Checks that the brokers answer, then joins the group. Batches keep the records' `headers` of these names.
-/// A dry run commits nothing.
+/// A dry run commits nothing. Without `epochs`, topics that are made anew are not told from those before.
 pub fn open(
     source: &Kafka,
     limits: BatchLimits,
     headers: HeaderNames,
     dry_run: bool,
+    epochs: Option<Arc<Epochs>>,
 ) -> Result<(KafkaInput, Commits)> {
     let ownership = Arc::new(Ownership::default());
-    let context = HostContext::new(ownership.clone(), source.start == Start::Earliest, dry_run);
+    let context = HostContext::new(ownership.clone(), source.start == Start::Earliest, dry_run, epochs);
     let consumer: HostConsumer = client::settings(source)
         .create_with_context(context)
         .context("the Kafka client refuses its settings")
@@ -120,6 +128,7 @@ pub fn open(
         ended: BTreeSet::new(),
         asked_ends: None,
         joining: Some(Instant::now()),
+        watch: Watch::default(),
     };
     Ok((input, Commits { consumer, ownership }))
 }
@@ -162,6 +171,7 @@ impl KafkaInput {
                 }
                 wait = Duration::ZERO;
             }
+            self.look_at_topics()?;
             self.look_at_ends(idle, bounds);
             self.close_due(Instant::now());
             self.hand_over(&batches)?;
@@ -206,6 +216,7 @@ impl KafkaInput {
                 return Ok(true);
             }
             Some(Err(error)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) => {
+                self.check_topics()?;
                 let positions = self.partitions.iter().map(|(partition, reading)| (partition, reading.next));
                 return Err(client::position_is_gone(&self.consumer, positions));
             }
@@ -238,7 +249,7 @@ impl KafkaInput {
     }
 
     fn assigned(&mut self, assigned: Assigned) {
-        let Assigned { partition, assignment, start, seal } = assigned;
+        let Assigned { partition, assignment, start, seal, incarnation } = assigned;
         match &seal {
             Some(seal) => tracing::info!(
                 topic = &*partition.0,
@@ -256,7 +267,7 @@ impl KafkaInput {
                 );
             }
         }
-        let reading = Reading { assignment, next: start, open: None, seal, at_end: false };
+        let reading = Reading { assignment, next: start, open: None, seal, at_end: false, incarnation };
         self.partitions.insert(partition, reading);
         if self.paused {
             // A new assignment begins unpaused.
@@ -292,13 +303,10 @@ impl KafkaInput {
             headers: &headers,
         };
         if record.offset < reading.next {
-            bail!(
-                "offset {} of {}/{} came after {}: the topic was recreated or the consumer was rewound",
-                record.offset,
-                key.0,
-                key.1,
-                reading.next - 1
-            );
+            let what =
+                format!("offset {} of {}/{} came after {}", record.offset, key.0, key.1, reading.next - 1);
+            self.check_topics().context(what.clone())?;
+            bail!("{what}: the consumer was rewound");
         }
         if !reading.open(&key, now).takes(&record, &self.limits) {
             let batch = reading.close(&mut self.open_bytes);
@@ -464,9 +472,11 @@ impl Reading {
         let open = self.open.take()?;
         *open_bytes -= open.bytes();
         let recovered = if open.is_sealed() { self.seal.take() } else { None };
-        let batch: Batch = open.close();
+        let mut batch: Batch = open.close();
+        batch.epoch = self.incarnation.epoch;
         self.next = self.next.max(batch.last + 1);
-        Some(SourceBatch { batch, assignment: self.assignment, recovered })
+        let incarnation = self.incarnation.clone();
+        Some(SourceBatch { batch, assignment: self.assignment, recovered, incarnation })
     }
 }
 
@@ -490,7 +500,8 @@ impl Commits {
     /// Commits `offset` as the position of `partition`, with `seal` as what is pending. Blocks until the
     /// broker has it. Repeating it is harmless.
     pub fn commit(&self, partition: &Partition, offset: i64, seal: Option<&Seal>) -> Result<()> {
-        let metadata = seal.map(Seal::to_string).unwrap_or_default();
+        let nothing_pending = || Committed::nothing_pending(self.ownership.epoch(partition));
+        let metadata = seal.map_or_else(nothing_pending, Seal::to_string);
         commit(&self.consumer, &[(partition.clone(), offset, metadata)])
             .with_context(|| format!("committing offset {offset} of {}/{}", partition.0, partition.1))
     }
