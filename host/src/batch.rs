@@ -55,6 +55,8 @@ pub struct Batch {
     pub topic: Arc<str>,
     /// The records' partition.
     pub partition: i32,
+    /// Which life of the topic they are of; see [`crate::epochs`].
+    pub epoch: u16,
     /// The first offset that the range covers.
     pub first: i64,
     /// The last offset that the range covers. A batch is never without a record.
@@ -145,7 +147,8 @@ impl OpenBatch {
     /// An empty batch whose range begins at `first`. With `sealed_last` the range is closed there.
     pub fn new(topic: Arc<str>, partition: i32, first: i64, sealed_last: Option<i64>, now: Instant) -> Self {
         let (arena, records, headers) = (vec![], vec![], vec![]);
-        let batch = Batch { topic, partition, first, last: first - 1, arena, records, headers };
+        let last = first - 1;
+        let batch = Batch { topic, partition, epoch: 0, first, last, arena, records, headers };
         OpenBatch { batch, opened: now, sealed_last }
     }
 

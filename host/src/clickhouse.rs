@@ -20,3 +20,4 @@ pub mod evolve;
 pub mod block;
 pub mod insert;
 pub mod target;
+pub mod topics;

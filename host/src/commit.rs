@@ -16,6 +16,17 @@ pub struct Seal {
     pub transform: String,
     /// Which series of attempts is under way: a token's second life after the server forgot its rows.
     pub series: u32,
+    /// Which life of the topic the range is of; see [`crate::epochs`].
+    pub epoch: u16,
+}
+
+/// What a commit's metadata says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// Which life of the topic the position is of. 0 where nothing is said.
+    pub epoch: u16,
+    /// What is pending.
+    pub seal: Option<Seal>,
 }
 
 /// Digits of a digest that stand in a seal and in `_transform`.
@@ -23,7 +34,8 @@ pub const DIGEST_DIGITS: usize = 16;
 
 impl fmt::Display for Seal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "v1;e={};r={};a={}", self.last, self.transform, self.series)
+        write!(f, "v1;e={};r={};a={}", self.last, self.transform, self.series)?;
+        if self.epoch > 0 { write!(f, ";n={}", self.epoch) } else { Ok(()) }
     }
 }
 
@@ -31,25 +43,46 @@ impl Seal {
     /// Reads a commit's metadata. None: nothing is pending. An error where it is not ours: another program
     /// commits with this group.
     pub fn parse(metadata: &str) -> Result<Option<Seal>, String> {
+        Committed::parse(metadata).map(|committed| committed.seal)
+    }
+}
+
+impl Committed {
+    /// The metadata of a position with nothing pending.
+    pub fn nothing_pending(epoch: u16) -> String {
+        if epoch > 0 { format!("v1;n={epoch}") } else { String::new() }
+    }
+
+    /// Reads a commit's metadata.
+    ///
+    /// # Errors
+    /// It is not ours: another program commits with this group.
+    pub fn parse(metadata: &str) -> Result<Self, String> {
         if metadata.is_empty() {
-            return Ok(None);
+            return Ok(Committed { epoch: 0, seal: None });
         }
         let not_ours = || format!("the commit's metadata {metadata:?} was not written by this program");
         let mut parts = metadata.split(';');
         if parts.next() != Some("v1") {
             return Err(not_ours());
         }
-        let mut seal = Seal { last: -1, transform: String::new(), series: 0 };
+        let mut seal = Seal { last: -1, transform: String::new(), series: 0, epoch: 0 };
         for part in parts {
             match part.split_once('=').ok_or_else(not_ours)? {
                 ("e", last) => seal.last = last.parse().map_err(|_| not_ours())?,
                 ("r", transform) => seal.transform = transform.to_owned(),
                 ("a", series) => seal.series = series.parse().map_err(|_| not_ours())?,
+                ("n", epoch) => seal.epoch = epoch.parse().map_err(|_| not_ours())?,
                 // A later version may say more.
                 _ => {}
             }
         }
-        if seal.last < 0 || seal.transform.is_empty() { Err(not_ours()) } else { Ok(Some(seal)) }
+        let epoch = seal.epoch;
+        match (seal.last < 0, seal.transform.is_empty()) {
+            (false, false) => Ok(Committed { epoch, seal: Some(seal) }),
+            (true, true) if epoch > 0 => Ok(Committed { epoch, seal: None }),
+            _ => Err(not_ours()),
+        }
     }
 }
 
@@ -86,9 +119,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_seal_reads_back_as_it_was_written(last in 0i64.., transform in "[0-9a-f]{16}", series: u32) {
-            let seal = Seal { last, transform, series };
-            prop_assert_eq!(Seal::parse(&seal.to_string()), Ok(Some(seal)));
+        fn a_seal_reads_back_as_it_was_written(
+            last in 0i64.., transform in "[0-9a-f]{16}", series: u32, epoch: u16
+        ) {
+            let seal = Seal { last, transform, series, epoch };
+            prop_assert_eq!(Seal::parse(&seal.to_string()), Ok(Some(seal.clone())));
+            prop_assert_eq!(Committed::parse(&seal.to_string()), Ok(Committed { epoch, seal: Some(seal) }));
+            let plain = Committed { epoch, seal: None };
+            prop_assert_eq!(Committed::parse(&Committed::nothing_pending(epoch)), Ok(plain));
         }
 
         #[test]
@@ -103,5 +141,15 @@ mod tests {
         assert!(Seal::parse("NO_METADATA").is_err());
         assert!(Seal::parse("v1;e=x;r=a").is_err());
         assert!(Seal::parse("v1;e=5").is_err());
+        assert!(Seal::parse("v1;r=a;n=1").is_err());
+        assert!(Seal::parse("v1;n=65536").is_err());
+        assert!(Seal::parse("v1").is_err());
+    }
+
+    #[test]
+    fn the_first_epoch_is_not_said() {
+        let seal = |epoch| Seal { last: 5, transform: "ab".into(), series: 2, epoch }.to_string();
+        assert_eq!((seal(0), seal(1)), ("v1;e=5;r=ab;a=2".into(), "v1;e=5;r=ab;a=2;n=1".into()));
+        assert_eq!(Committed::nothing_pending(0), "");
     }
 }

@@ -79,13 +79,18 @@ pub struct DeadLetter<'a> {
 /// The columns of a table of dead letters that are written, and their types.
 pub const COLUMNS: [(&str, &str); 10] = ddl::DEAD_LETTER_COLUMNS;
 
-/// Encodes the letters of these indices as a `Native` block of [`COLUMNS`], in types that the server has.
-pub fn encode(letters: &[DeadLetter<'_>], which: &[usize], profile: &Profile) -> Vec<u8> {
+/// Encodes the letters of these indices as a `Native` block of [`COLUMNS`], in types that the server has, and with
+/// the epoch of their topic after them where the table has a column for it.
+pub fn encode(letters: &[DeadLetter<'_>], which: &[usize], epoch: Option<u16>, profile: &Profile) -> Vec<u8> {
     let encoding = Encoding { profile, decode: value::decode };
-    let mut block = Block::new(encoding, COLUMNS.len(), which.len());
+    let mut block = Block::new(encoding, COLUMNS.len() + usize::from(epoch.is_some()), which.len());
     for (index, (name, ty)) in COLUMNS.iter().enumerate() {
         let ty = ddl::own_type(ty, profile);
         block.column(name, &ty, which.iter().map(|at| Ok(letters[*at].cell(index))));
+    }
+    if let Some(epoch) = epoch {
+        let (name, ty) = ddl::DEAD_LETTER_EPOCH;
+        block.column(name, &ddl::own_type(ty, profile), which.iter().map(|_| Ok(Value::Int(epoch.into()))));
     }
     block.finish().0
 }

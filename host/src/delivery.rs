@@ -50,6 +50,8 @@ pub struct Range {
     pub first: i64,
     /// Its last offset.
     pub last: i64,
+    /// Which life of the topic it is of; see [`crate::epochs`].
+    pub epoch: u16,
     /// The seal of an earlier attempt on exactly this range.
     pub recovered: Option<Seal>,
 }

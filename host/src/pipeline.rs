@@ -11,6 +11,7 @@
 //! polling. A stage that fails sets [`Stop`], the others end, and the first error is the pipeline's.
 
 mod deliver;
+mod epochs;
 mod letters;
 mod prepare;
 mod reach;
@@ -30,6 +31,7 @@ use anyhow::{Context as _, Result, anyhow};
 use tokio::runtime::Handle;
 
 use self::deliver::{Deliverer, Rows};
+use self::epochs::Ledger;
 use self::letters::Letters;
 use self::prepare::{Prepared, Preparer};
 use self::reach::Reach;
@@ -140,10 +142,13 @@ impl<'a> Stages<'a> {
             Sink::Lines { .. } => None,
         };
         let targets = Arc::new(Targets::new(client.clone(), settings));
+        let ledger = Ledger::open(client.as_ref(), settings)?;
         let (input, commits) = match &settings.source {
             Source::Kafka(source) => {
                 let headers = header_names(settings);
-                let (input, commits) = kafka::open(source, settings.batch, headers, settings.dry_run)?;
+                let epochs = ledger.as_ref().map(|ledger| ledger.epochs.clone());
+                let (input, commits) =
+                    kafka::open(source, settings.batch, headers, settings.dry_run, epochs)?;
                 (Input::Kafka(Box::new(input)), Some(commits))
             }
             Source::Lines { .. } => (Input::Lines, None),
@@ -171,7 +176,7 @@ impl<'a> Stages<'a> {
             let client = registry::client::Client::new(registry, Handle::current())?;
             decoder = decoder.with_registry(Registry::new(Box::new(client), registry.framing));
         }
-        let preparer = Preparer::new(transform, decoder, targets, settings.truncate);
+        let preparer = Preparer::new(transform, decoder, targets, settings.truncate, ledger);
         Ok(Stages { input, preparer, deliverer })
     }
 

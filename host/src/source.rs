@@ -4,8 +4,11 @@ pub mod kafka;
 pub mod reading;
 pub mod lines;
 
+use std::sync::Arc;
+
 use crate::batch::Batch;
 use crate::commit::Seal;
+use crate::epochs::Incarnation;
 
 /// A batch as its source hands it over.
 #[derive(Debug)]
@@ -16,4 +19,6 @@ pub struct SourceBatch {
     pub assignment: u64,
     /// The seal of an earlier attempt on exactly this range: its rows may have landed already.
     pub recovered: Option<Seal>,
+    /// What the topic is to the pipeline, under this assignment.
+    pub incarnation: Arc<Incarnation>,
 }

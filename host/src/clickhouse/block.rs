@@ -114,9 +114,12 @@ fn add(block: &mut Block<'_>, values: &Values<'_>, column: &Bound, rows: &ShapeR
         From::Version => {
             let offset = |row: &usize| {
                 let record = decoded.changes[rows.changes[*row] as usize].record;
-                keyed::version(batch.records[record as usize].offset)
+                keyed::version(batch.epoch, batch.records[record as usize].offset)
             };
             block.column(name, ty, which.iter().map(offset));
+        }
+        From::Epoch => {
+            block.column(name, ty, which.iter().map(|_| Ok(Value::Int(batch.epoch.into()))));
         }
         From::IsDeleted => {
             let leaves = |row: &usize| rows.standings.get(*row).is_some_and(|one| *one != Standing::Lives);

@@ -13,6 +13,7 @@
 use crate::columns::Kind;
 use crate::debezium::shape::{Guess, Structured, Wire};
 
+use super::keyed;
 use super::names::{check_column, check_table, identifier, literal, shown};
 use super::profile::Profile;
 use super::types::ColumnType;
@@ -63,6 +64,21 @@ pub const DEAD_LETTER_COLUMNS: [(&str, &str); 10] = [
 
 /// The columns by which the newest row of a key replaces the ones before it.
 pub const VERSION: [(&str, &str); 2] = [("_version", "UInt64"), ("_is_deleted", "UInt8")];
+
+/// The column that says which life of its topic a row's record is of.
+pub const EPOCH: (&str, &str) = ("_epoch", "UInt16");
+
+/// The same in a table of dead letters.
+pub const DEAD_LETTER_EPOCH: (&str, &str) = ("epoch", "UInt16");
+
+/// The columns of the table that keeps which lives the topics have had; what is in them is told in `topics.rs`.
+pub const TOPICS_COLUMNS: [(&str, &str); 5] = [
+    ("pipeline", "LowCardinality(String)"),
+    ("topic", "String"),
+    ("topic_id", "String"),
+    ("epoch", "UInt16"),
+    ("partitions", "UInt32"),
+];
 
 /// The most labels of an enum that a transform may ask for, and the most bytes of one.
 const MAX_LABELS: (usize, usize) = (1_000, 255);
@@ -306,12 +322,53 @@ fn view(database: &str, table: &str, columns: &[&str]) -> Result<String, String>
     ))
 }
 
+/// The statement that adds the column of epochs, to a table of rows ([`EPOCH`]) or of dead letters
+/// ([`DEAD_LETTER_EPOCH`]). Rows that are there are of epoch 0. Servers before 2019 do not know `if_not_exists`.
+pub fn add_epoch(
+    database: &str,
+    table: &str,
+    (name, ty): (&str, &str),
+    profile: &Profile,
+    if_not_exists: bool,
+) -> String {
+    let condition = if if_not_exists { "IF NOT EXISTS " } else { "" };
+    format!(
+        "ALTER TABLE {}.{} ADD COLUMN {condition}{} {} DEFAULT 0",
+        identifier(database),
+        identifier(table),
+        identifier(name),
+        own_type(ty, profile)
+    )
+}
+
+/// The statement that creates the table of topics, unless it is there.
+///
+/// # Errors
+/// Names that the server or the host does not take.
+pub fn create_topics(database: &str, table: &str, profile: &Profile) -> Result<String, String> {
+    check_table(database, table)?;
+    let mut lines: Vec<String> = TOPICS_COLUMNS.iter().map(|column| line(column, profile)).collect();
+    lines.push("`at` DateTime DEFAULT now()".to_owned());
+    // No window: a line that comes twice says the same.
+    Ok(statement(database, table, &lines, "MergeTree", "`pipeline`, `topic`, `epoch`", false))
+}
+
 /// The statement that removes what a partition's records before `offset` wrote, for a truncate at `offset`. The
-/// server answers when it is done.
-pub fn truncate(database: &str, table: &str, topic: &str, partition: i32, offset: i64) -> String {
+/// server answers when it is done. What the topic wrote before it was made anew (`epoch`) came before, too.
+pub fn truncate(
+    database: &str,
+    table: &str,
+    topic: &str,
+    partition: i32,
+    (epoch, offset): (u16, i64),
+) -> String {
+    let before = match keyed::version_number(epoch, offset) {
+        Ok(version) if epoch > 0 => format!("`_version` < {version}"),
+        _ => format!("`_offset` < {offset}"),
+    };
     // Not a lightweight delete: what is gone must not come back by a merge, on any version.
     format!(
-        "ALTER TABLE {}.{} DELETE WHERE `_topic` = {} AND `_partition` = {partition} AND `_offset` < {offset} \
+        "ALTER TABLE {}.{} DELETE WHERE `_topic` = {} AND `_partition` = {partition} AND {before} \
          SETTINGS mutations_sync = 2",
         identifier(database),
         identifier(table),
@@ -381,7 +438,7 @@ fn check_columns(columns: &[NewColumn<'_>]) -> Result<(), String> {
     for (index, column) in columns.iter().enumerate() {
         let name = column.name;
         check_column(name)?;
-        if LINEAGE.iter().chain(&VERSION).any(|(own, _)| *own == name) {
+        if LINEAGE.iter().chain(&VERSION).chain(&[EPOCH]).any(|(own, _)| *own == name) {
             return Err(format!(
                 "the column {} has a name that the host keeps for itself: choose another",
                 shown(name)
@@ -640,7 +697,7 @@ mod tests {
     #[test]
     fn a_truncate_removes_what_came_before_it_from_its_partition() {
         assert_eq!(
-            truncate("db", "t", "it's", 3, 17),
+            truncate("db", "t", "it's", 3, (0, 17)),
             "ALTER TABLE `db`.`t` DELETE WHERE `_topic` = 'it\\'s' AND `_partition` = 3 AND `_offset` < 17 \
              SETTINGS mutations_sync = 2"
         );

@@ -12,7 +12,7 @@ use super::profile::Profile;
 use super::table::{Table, planned_type, source_of_column};
 use super::types::{ColumnType, DefaultKind, TableColumn};
 use crate::debezium::shape::Shape;
-use crate::transform::plan::{LINEAGE, Output, VERSION};
+use crate::transform::plan::{EPOCH, LINEAGE, Output, VERSION};
 
 /// The most digits after a second that a DateTime64 is widened to: with more, its years are fewer.
 const MAX_WIDENED_DIGITS: u8 = 7;
@@ -78,7 +78,8 @@ pub fn difference(
     let brought = |name: &str| {
         output.columns.iter().any(|column| column.name == name || ddl::plain_name(&column.name) == name)
     };
-    let of_host = |name: &str| LINEAGE.contains(&name) || VERSION.contains(&name) || name == "ts";
+    let of_host =
+        |name: &str| LINEAGE.contains(&name) || VERSION.contains(&name) || [EPOCH, "ts"].contains(&name);
     let idle = table.columns.iter().filter(|column| column.default_kind == DefaultKind::None);
     let idle = idle.filter(|column| !brought(&column.name) && !of_host(&column.name));
     Difference { steps, idle: idle.map(|column| column.name.clone()).collect() }
@@ -149,6 +150,14 @@ pub fn changed(table: &Table, steps: &[Step]) -> Table {
             }
         }
     }
+    table
+}
+
+/// The table once it says of which life of its topic a row's record is.
+pub fn with_epoch(table: &Table, profile: &Profile) -> Table {
+    let mut table = table.clone();
+    let (name, ty) = (EPOCH.to_owned(), ddl::own_type(ddl::EPOCH.1, profile));
+    table.columns.push(TableColumn { name, ty, default_kind: DefaultKind::Default, in_key: false });
     table
 }
 

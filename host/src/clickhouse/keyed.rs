@@ -2,21 +2,28 @@
 
 use crate::debezium::value::Value;
 
-/// Which stream of offsets a version counts in. A topic that is made anew would need another.
-const EPOCH: u16 = 0;
 /// The bits of a version that are an offset.
 const OFFSET_BITS: u32 = 48;
 
-/// `_version` of a row: the later record of a partition has the greater one, in each repetition.
+/// `_version` of a row: the later record of a partition has the greater one, in each repetition, and those of a
+/// topic that was made anew (a later `epoch`) are later than all before.
 ///
 /// # Errors
 /// An offset that does not fit; no topic comes near.
-pub fn version(offset: i64) -> Result<Value<'static>, String> {
+pub fn version(epoch: u16, offset: i64) -> Result<Value<'static>, String> {
+    let version = version_number(epoch, offset)?;
+    Ok(i64::try_from(version).map_or_else(|_| Value::Decimal(version.to_string().into()), Value::Int))
+}
+
+/// The same as a number.
+///
+/// # Errors
+/// As [`version`].
+pub fn version_number(epoch: u16, offset: i64) -> Result<u64, String> {
     let offset = u64::try_from(offset).ok().filter(|offset| offset >> OFFSET_BITS == 0);
     let offset =
         offset.ok_or_else(|| format!("the offset does not fit the {OFFSET_BITS} bits of a version"))?;
-    let version = u64::from(EPOCH) << OFFSET_BITS | offset;
-    Ok(i64::try_from(version).map_or_else(|_| Value::Decimal(version.to_string().into()), Value::Int))
+    Ok(u64::from(epoch) << OFFSET_BITS | offset)
 }
 
 /// What a table of the engine ReplacingMergeTree, or a replicated one of it, replaces rows by.
@@ -197,9 +204,16 @@ mod tests {
 
     #[test]
     fn versions_ascend_with_offsets_and_end_where_their_bits_do() {
-        assert_eq!(version(0), Ok(Value::Int(0)));
-        assert_eq!(version((1 << 48) - 1), Ok(Value::Int((1 << 48) - 1)));
-        assert!(version(1 << 48).is_err());
-        assert!(version(-1).is_err());
+        assert_eq!(version(0, 0), Ok(Value::Int(0)));
+        assert_eq!(version(0, (1 << 48) - 1), Ok(Value::Int((1 << 48) - 1)));
+        assert!(version(0, 1 << 48).is_err());
+        assert!(version(0, -1).is_err());
+    }
+
+    #[test]
+    fn every_record_of_a_topic_that_was_made_anew_is_later_than_all_before() {
+        assert_eq!(version(1, 0), Ok(Value::Int(1 << 48)));
+        assert_eq!(version(u16::MAX, (1 << 48) - 1), Ok(Value::Decimal(u64::MAX.to_string().into())));
+        assert!(version_number(0, (1 << 48) - 1) < version_number(1, 0));
     }
 }

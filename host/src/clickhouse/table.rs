@@ -14,7 +14,7 @@ use super::types::{ColumnType, DefaultKind, TableColumn};
 use crate::columns::{Input, Kind, kind_of};
 use crate::debezium::shape::{Shape, Wire};
 use crate::error::Classify;
-use crate::transform::plan::{LINEAGE, Origin, Output, OutputColumn, VERSION};
+use crate::transform::plan::{EPOCH, LINEAGE, Origin, Output, OutputColumn, VERSION};
 
 /// A table that rows are written to.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,6 +57,8 @@ pub enum From {
     Version,
     /// Whether the row's key leaves.
     IsDeleted,
+    /// Which life of its topic the record is of.
+    Epoch,
 }
 
 /// What a written column is in its row.
@@ -201,6 +203,21 @@ impl Table {
     /// Whether the table can say which rows of a range it has.
     pub fn can_verify(&self) -> bool {
         self.has_lineage() && self.keeps_rows
+    }
+
+    /// Whether rows of a topic that was made anew could not be told from those before: the rows have places, and
+    /// nothing says in which life of the topic.
+    pub fn lacks_epoch(&self) -> bool {
+        self.can_verify() && self.column(EPOCH).is_none()
+    }
+
+    /// SQL that is true for the rows of this topic, in this life of it, and partition.
+    pub fn condition(&self, topic: &str, epoch: u16, partition: i32) -> String {
+        let of_partition = format!("_topic = {} AND _partition = {partition}", literal(topic));
+        match self.column(EPOCH) {
+            Some(_) => format!("{of_partition} AND {EPOCH} = {epoch}"),
+            None => of_partition,
+        }
     }
 
     /// What is guaranteed of rows in this table, in one sentence: of those of an output with a key, or of
@@ -380,6 +397,13 @@ impl Table {
                 None => lacking.push(name),
             }
         }
+        if let Some(column) = self.column(EPOCH).filter(|column| column.default_kind.takes_values()) {
+            convert::check(Source::Kind(Kind::Int), false, &column.ty)
+                .map_err(|why| anyhow!("column {EPOCH:?} of {}: {why}", place()))?;
+            let rules = Rules { in_key: column.in_key, ..Rules::default() };
+            let (name, ty) = (EPOCH.to_owned(), column.ty.clone());
+            columns.push(Bound { name, ty, from: From::Epoch, rules, role: Role::Host });
+        }
         if !lacking.is_empty() {
             notes.push(format!("it lacks the lineage columns {}", lacking.join(", ")));
         }
@@ -486,6 +510,22 @@ fn window(engine_full: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_of_a_topic_are_told_apart_by_epoch_once_the_table_says_it() {
+        let profile = Profile::default();
+        let columns = [("id".to_owned(), ColumnType::String)];
+        let log = Table::planned("db", "t", &columns, &[], &profile).unwrap();
+        assert!(log.lacks_epoch());
+        assert_eq!(log.condition("it's", 0, 3), "_topic = 'it\\'s' AND _partition = 3");
+        let told = super::super::evolve::with_epoch(&log, &profile);
+        assert!(!told.lacks_epoch());
+        assert_eq!(told.condition("a", 0, 3), "_topic = 'a' AND _partition = 3 AND _epoch = 0");
+        assert_eq!(told.condition("a", 2, 3), "_topic = 'a' AND _partition = 3 AND _epoch = 2");
+        // Versions say it where rows replace each other.
+        let keyed = Table::planned("db", "t", &columns, &["id".to_owned()], &profile).unwrap();
+        assert!(!keyed.lacks_epoch());
+    }
 
     #[test]
     fn the_window_is_read_from_the_engine() {

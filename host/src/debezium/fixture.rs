@@ -31,7 +31,7 @@ pub fn batch<K: AsRef<[u8]>, V: AsRef<[u8]>>(topic: &str, records: &[(Option<K>,
         })
         .collect();
     let last = records.len().saturating_sub(1) as i64;
-    Batch { topic: Arc::from(topic), partition: 0, first: 0, last, arena, records, headers: vec![] }
+    Batch { topic: Arc::from(topic), partition: 0, epoch: 0, first: 0, last, arena, records, headers: vec![] }
 }
 
 /// The captured lines of a file: topic, key, value.

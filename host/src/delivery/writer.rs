@@ -93,7 +93,7 @@ impl<'a> Writer<'a> {
     /// partition was taken away, or the host is to stop.
     pub(super) fn seal(&self) -> Result<bool> {
         let (Some(log), Some(_)) = (self.log, self.target) else { return Ok(true) };
-        let Range { partition, first, last, recovered, .. } = self.range;
+        let Range { partition, first, last, epoch, recovered, .. } = self.range;
         if let Some(sealed) = recovered.as_ref().filter(|sealed| sealed.transform != self.transform) {
             tracing::warn!(
                 topic = &*partition.0,
@@ -105,7 +105,8 @@ impl<'a> Writer<'a> {
                 self.transform
             );
         }
-        let seal = Seal { last: *last, transform: self.transform.to_owned(), series: self.series.get() };
+        let (transform, series) = (self.transform.to_owned(), self.series.get());
+        let seal = Seal { last: *last, transform, series, epoch: *epoch };
         let mut wait = SEAL_WAITS.0;
         loop {
             chaos::point("sealing");

@@ -17,7 +17,6 @@ use super::targets::patiently;
 use crate::cli::summary::Summary;
 use crate::clickhouse::client::Client;
 use crate::clickhouse::insert::{IdentityColumns, Job, Landed};
-use crate::clickhouse::names::literal;
 use crate::clickhouse::table::{Binding, Table};
 use crate::clickhouse::{block, ddl};
 use crate::dead_letter::Stage;
@@ -81,7 +80,8 @@ impl<'a> Deliverer<'a> {
         self.started.get_or_insert_with(Instant::now);
         let (batch, assignment) = (&prepared.source.batch, prepared.source.assignment);
         let (partition, recovered) = (prepared.partition(), prepared.source.recovered.clone());
-        let range = Range { partition, assignment, first: batch.first, last: batch.last, recovered };
+        let (first, last, epoch) = (batch.first, batch.last, batch.epoch);
+        let range = Range { partition, assignment, first, last, epoch, recovered };
         let ends = &mut self.ends;
         let mut writing = Writing { ends, prepared: &prepared, stop, refused: Vec::new(), rows: 0 };
         self.delivery.deliver(&range, &mut writing, &|| stop.give_up())
@@ -172,7 +172,7 @@ impl Work for Writing<'_, '_> {
                     .help("remove the rows by hand, and go on with `truncate: ignore`");
             }
             let Table { database, name, .. } = &**table;
-            let sql = ddl::truncate(database, name, &batch.topic, batch.partition, *offset);
+            let sql = ddl::truncate(database, name, &batch.topic, batch.partition, (batch.epoch, *offset));
             let client = reach.client()?;
             let ask = || match writer.is_ours() {
                 true => client.query(&sql).map(|_| true),
@@ -237,7 +237,7 @@ impl Writing<'_, '_> {
             let columns: Vec<&str> = binding.columns.iter().map(|column| column.name.as_str()).collect();
             let converges = part.rows.is_keyed();
             let identity = (reach.lasting && table.can_verify() && !converges).then(|| IdentityColumns {
-                condition: format!("_topic = {} AND _partition = {}", literal(&batch.topic), batch.partition),
+                condition: table.condition(&batch.topic, batch.epoch, batch.partition),
                 offset: "_offset".into(),
                 seq: Some("_seq".into()),
             });
@@ -259,7 +259,8 @@ impl Writing<'_, '_> {
                 Landed::TableChanged(why) => {
                     tracing::warn!(table = table.name, "{why}: reading the table again");
                     reach.targets.forget(&table.name);
-                    let Some(bound) = reach.targets.bound(&part.rows, self.stop)? else { return Ok(None) };
+                    let bound = reach.targets.bound(&part.rows, batch.epoch, self.stop)?;
+                    let Some(bound) = bound else { return Ok(None) };
                     (table, binding) = bound;
                     verify = true;
                 }
@@ -300,6 +301,7 @@ impl Summary {
         self.left_out += cut.map(|part| part.identities.len() as u64).sum::<u64>();
         self.same_key += prepared.counts.same_key;
         self.truncates_ignored += prepared.counts.truncates_ignored;
+        self.grown += u64::from(prepared.counts.grown);
         for part in &prepared.parts {
             for ((column, replacement), count) in &part.replaced.0 {
                 let column = format!("{}.{column}", part.table.name);

@@ -7,6 +7,7 @@ use anyhow::{Result, anyhow};
 use super::Stop;
 use super::prepare::{Prepared, Rejection};
 use super::reach::Reach;
+use crate::clickhouse::ddl;
 use crate::clickhouse::insert::{Identity, IdentityColumns, Job, Landed};
 use crate::clickhouse::names::{identifier, literal};
 use crate::config::{DeadLetters, Settings, Sink, Source};
@@ -121,22 +122,26 @@ fn insert(
     writer: &Writer<'_>,
     stop: &Stop,
 ) -> Result<bool> {
-    if reach.targets.ensure_dead_letters(table, stop)?.is_none() {
-        return Ok(false);
-    }
     let batch = &prepared.source.batch;
+    let Some(tells_epoch) = reach.targets.ensure_dead_letters(table, batch.epoch, stop)? else {
+        return Ok(false);
+    };
+    let epoch = tells_epoch.then_some(batch.epoch);
     let rows: Vec<Identity> = letters.iter().map(|letter| (letter.offset, 0)).collect();
     let identity = reach.lasting.then(|| IdentityColumns {
         condition: format!(
-            "pipeline = {} AND topic = {} AND {} = {}",
+            "pipeline = {} AND topic = {} AND {} = {}{}",
             literal(&reach.pipeline),
             literal(&batch.topic),
             identifier("partition"),
-            batch.partition
+            batch.partition,
+            epoch.map(|epoch| format!(" AND epoch = {epoch}")).unwrap_or_default()
         ),
         offset: "offset".into(),
         seq: None,
     });
+    let own = dead_letter::COLUMNS.iter().map(|(name, _)| *name);
+    let columns: Vec<&str> = own.chain(epoch.map(|_| ddl::DEAD_LETTER_EPOCH.0)).collect();
     let job = Job {
         database,
         table,
@@ -146,8 +151,8 @@ fn insert(
         rows: &rows,
         range: (batch.first, batch.last),
         expected: &rows,
-        columns: &dead_letter::COLUMNS.map(|(name, _)| name),
-        encode: &|which: &[usize]| dead_letter::encode(letters, which, &prepared.profile),
+        columns: &columns,
+        encode: &|which: &[usize]| dead_letter::encode(letters, which, epoch, &prepared.profile),
     };
     match writer.letters(&job)? {
         Landed::Abandoned => Ok(false),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Result, anyhow};
 
 use super::Stop;
+use super::epochs::Ledger;
 use super::targets::Targets;
 use crate::chaos;
 use crate::clickhouse::block::{self, Values};
@@ -34,8 +35,12 @@ pub(super) struct Preparer {
     plans: Plans,
     targets: Arc<Targets>,
     truncate: Truncate,
+    /// Where it is written down which life of a topic is read.
+    ledger: Option<Ledger>,
     /// Whether it was said that rows of one change have one key.
     said_same_key: bool,
+    /// The topics of which it was said that they have got more partitions.
+    said_grown: HashSet<Arc<str>>,
 }
 
 /// Rows for one table, encoded.
@@ -68,6 +73,8 @@ pub(super) struct Counts {
     /// Rows that were left out because a later one of their change has the same key.
     pub same_key: u64,
     pub truncates_ignored: u64,
+    /// Whether its topic has got more partitions, and this is the first batch with rows that have a key.
+    pub grown: bool,
 }
 
 /// Rows before `offset` are to leave a table: the source emptied theirs.
@@ -94,12 +101,19 @@ impl Preparer {
         decoder: Decoder,
         targets: Arc<Targets>,
         truncate: Truncate,
+        ledger: Option<Ledger>,
     ) -> Self {
-        Preparer { transform, decoder, plans: Plans::default(), targets, truncate, said_same_key: false }
+        let (plans, said_same_key, said_grown) = (Plans::default(), false, HashSet::new());
+        Preparer { transform, decoder, plans, targets, truncate, ledger, said_same_key, said_grown }
     }
 
     /// None: given up while waiting for the schema registry or the target.
     pub(super) fn prepare(&mut self, mut source: SourceBatch, stop: &Stop) -> Result<Option<Prepared>> {
+        if let Some(ledger) = &mut self.ledger
+            && ledger.record(&source.batch.topic, &source.incarnation, stop)?.is_none()
+        {
+            return Ok(None);
+        }
         if self.decoder.learn(&source.batch, &|| stop.give_up())?.is_none() {
             return Ok(None);
         }
@@ -122,16 +136,19 @@ impl Preparer {
                 Some(why) => refused.extend(rows.changes.iter().map(|change| (*change, why.clone()))),
             }
         }
-        if targets.ensure(&taken, stop)?.is_none() {
+        let epoch = source.batch.epoch;
+        if targets.ensure(&taken, epoch, stop)?.is_none() {
             return Ok(None);
         }
         // Only now: a table that the batch itself makes is one of those that it may empty.
         let emptied = self.emptied(&source, &decoded, &mut counts, stop)?;
         let Some(emptied) = emptied else { return Ok(None) };
+        counts.grown = taken.iter().any(ShapeRows::is_keyed) && self.say_grown(&source);
+        let targets = &self.targets;
         let profile = targets.profile();
         let mut parts = Vec::with_capacity(taken.len());
         for rows in taken {
-            let Some((table, binding)) = targets.bound(&rows, stop)? else { return Ok(None) };
+            let Some((table, binding)) = targets.bound(&rows, epoch, stop)? else { return Ok(None) };
             let replaced = Replaced::default();
             parts.push(Part { table, binding, rows, identities: vec![], body: vec![], replaced });
         }
@@ -157,6 +174,23 @@ impl Preparer {
 }
 
 impl Preparer {
+    /// Says once that a topic of rows with a key has got more partitions. True: now.
+    fn say_grown(&mut self, source: &SourceBatch) -> bool {
+        let SourceBatch { batch, incarnation, .. } = source;
+        let Some(before) = incarnation.grown_from else { return false };
+        if !self.said_grown.insert(batch.topic.clone()) {
+            return false;
+        }
+        tracing::warn!(
+            topic = &*batch.topic,
+            before,
+            now = incarnation.partitions,
+            "the topic has got more partitions, and feeds rows with a key: of a key whose changes are in two of them, \
+             the newest row is not known"
+        );
+        true
+    }
+
     /// What the truncates of a batch take out of which tables, as far as the configuration lets them. None:
     /// given up.
     ///

@@ -40,6 +40,9 @@ impl Reach {
             "{}\0{}\0{}\0{first}\0{last}\0{table}\0{part}",
             self.pipeline, batch.topic, batch.partition
         );
+        if batch.epoch > 0 {
+            text += &format!("\0epoch {}", batch.epoch);
+        }
         if !self.lasting {
             text += &digest(&batch.arena);
         }

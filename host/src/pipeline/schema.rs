@@ -15,7 +15,7 @@ use crate::clickhouse::response::{Class, Failure};
 use crate::clickhouse::table::Table;
 use crate::config::SchemaChanges;
 use crate::error::Classify;
-use crate::transform::plan::{LINEAGE, VERSION};
+use crate::transform::plan::{EPOCH, LINEAGE, VERSION};
 use crate::transform::run::ShapeRows;
 
 /// How often a table may have been changed by others between two looks at it, until that is an error.
@@ -78,6 +78,47 @@ impl Targets {
         Err(anyhow!("the columns of table {name} keep changing")).environment()
     }
 
+    /// Makes the table of a log say which life of its topic a row's record is of, before the first row of a topic
+    /// that was made anew: else rows of the same place could not be told apart. None: given up.
+    ///
+    /// # Errors
+    /// A table that cannot be changed, or is not to be.
+    pub(super) fn ensure_epoch(&self, rows: &ShapeRows, epoch: u16, stop: &Stop) -> Result<Option<()>> {
+        let name = self.name_of(rows);
+        let known = || locked(&self.known).tables.get(&name).cloned();
+        let Some(table) = known().filter(|table| epoch > 0 && !rows.is_keyed() && table.lacks_epoch()) else {
+            return Ok(Some(()));
+        };
+        let Some(client) = self.client.as_ref().filter(|_| !self.dry_run) else {
+            self.put(Arc::new(evolve::with_epoch(&table, &self.profile)));
+            return Ok(Some(()));
+        };
+        let what = format!(
+            "table {}.{name} has no column {EPOCH}, which tells the rows of a topic that was made anew from those before",
+            table.database
+        );
+        let sql =
+            |if_not_exists| ddl::add_epoch(&table.database, &name, ddl::EPOCH, &self.profile, if_not_exists);
+        // Another host may have added it.
+        let describe = || Table::describe(client, &table.database, &name);
+        let mut found = patiently(stop, describe)?;
+        if found.as_ref().is_some_and(|found| found.as_ref().is_some_and(Table::lacks_epoch)) {
+            if self.schema_changes != SchemaChanges::Add || !evolve::holds_rows(&table) {
+                return Err(anyhow!(what)).usage().help(sql(true));
+            }
+            let added = add_column(client, &sql, stop).context(what);
+            if added.help(format!("run it yourself ({})", sql(true)))?.is_none() {
+                return Ok(None);
+            }
+            tracing::info!(table = name, "added the column {EPOCH}: a topic of its rows was made anew");
+            found = patiently(stop, describe)?;
+        }
+        let Some(found) = found else { return Ok(None) };
+        let found = found.ok_or_else(|| anyhow!("table {name} is gone")).environment()?;
+        self.put(Arc::new(found));
+        Ok(Some(()))
+    }
+
     /// How `table` differs from what `rows` need.
     pub(super) fn difference(&self, table: &Table, rows: &ShapeRows) -> Difference {
         let output = &rows.plan.outputs[rows.output];
@@ -136,22 +177,29 @@ fn refusal(table: &Table, steps: &[Step]) -> anyhow::Error {
 
 /// Takes one step; that another host takes the same one at the same time is fine. None: given up.
 fn take(client: &Client, table: &Table, step: &Step, stop: &Stop) -> Result<Option<()>> {
+    let sql = [statement(table, step, true)?, statement(table, step, false)?];
+    if step.widens {
+        return patiently(stop, || client.query(&sql[0]).map(drop));
+    }
+    add_column(client, &|if_not_exists| sql[usize::from(!if_not_exists)].clone(), stop)
+}
+
+/// Adds a column by the statement with `IF NOT EXISTS`, or on old servers by the one without; that it is there by
+/// then is fine. None: given up.
+pub(super) fn add_column(client: &Client, sql: &dyn Fn(bool) -> String, stop: &Stop) -> Result<Option<()>> {
     let done = |answer: Result<Vec<u8>, Failure>| match answer {
-        Err(failure) if failure.code.is_some_and(|code| EXISTS.contains(&code)) && !step.widens => Ok(false),
-        Err(failure) if failure.code == Some(SYNTAX_ERROR) && !step.widens => Ok(true),
+        Err(failure) if failure.code.is_some_and(|code| EXISTS.contains(&code)) => Ok(false),
+        Err(failure) if failure.code == Some(SYNTAX_ERROR) => Ok(true),
         answer => answer.map(|_| false),
     };
-    let sql = statement(table, step, true)?;
-    let Some(is_old) = patiently(stop, || done(client.query(&sql)))? else { return Ok(None) };
+    let Some(is_old) = patiently(stop, || done(client.query(&sql(true))))? else { return Ok(None) };
     if !is_old {
         return Ok(Some(()));
     }
-    let sql = statement(table, step, false)?;
-    let added = patiently(stop, || match client.query(&sql) {
+    patiently(stop, || match client.query(&sql(false)) {
         Err(failure) if failure.code.is_some_and(|code| EXISTS.contains(&code)) => Ok(()),
         answer => answer.map(drop),
-    })?;
-    Ok(added)
+    })
 }
 
 /// Makes the view of a keyed table show all columns that the table has, where the host made the view. It looks
@@ -203,7 +251,8 @@ fn renew_view(client: &Client, table: &Table, stop: &Stop) -> Result<Option<()>>
 
 /// The columns of a table that the view of its live rows shows: all but the host's own.
 fn shown_columns(table: &Table) -> impl Iterator<Item = String> {
-    let own = |name: &str| name == "ts" || LINEAGE.contains(&name) || VERSION.contains(&name);
+    let own =
+        |name: &str| [EPOCH, "ts"].contains(&name) || LINEAGE.contains(&name) || VERSION.contains(&name);
     let shown =
         table.columns.iter().filter(move |column| column.default_kind.takes_values() && !own(&column.name));
     shown.map(|column| column.name.clone())

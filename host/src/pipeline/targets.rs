@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 
+use super::schema::add_column;
 use super::{Stop, locked};
 use crate::clickhouse::client::Client;
 use crate::clickhouse::convert::Profile;
@@ -51,6 +52,8 @@ pub(super) struct Known {
     /// Those of which it was said what there is to say.
     said: HashSet<(u32, usize)>,
     dead_letters_ready: bool,
+    /// Whether the table of dead letters says of which life of its topic a record is.
+    dead_letters_tell_epoch: bool,
 }
 
 impl Targets {
@@ -101,7 +104,7 @@ impl Targets {
     /// Finds the tables of `rows`, creates those that are missing with the columns of all of these rows, and
     /// makes the others fit them.
     /// None: given up while waiting for the server.
-    pub(super) fn ensure(&self, rows: &[ShapeRows], stop: &Stop) -> Result<Option<()>> {
+    pub(super) fn ensure(&self, rows: &[ShapeRows], epoch: u16, stop: &Stop) -> Result<Option<()>> {
         for first in rows {
             let name = self.name_of(first);
             if locked(&self.known).tables.contains_key(&name) {
@@ -122,7 +125,7 @@ impl Targets {
             locked(&self.known).tables.insert(name, Arc::new(table));
         }
         for rows in rows {
-            if self.evolve(rows, stop)?.is_none() {
+            if self.evolve(rows, stop)?.is_none() || self.ensure_epoch(rows, epoch, stop)?.is_none() {
                 return Ok(None);
             }
         }
@@ -235,15 +238,20 @@ impl Targets {
         Ok(Some(found))
     }
 
-    /// The table and the binding of `rows`. None: given up while waiting for the server.
-    pub(super) fn bound(&self, rows: &ShapeRows, stop: &Stop) -> Result<Option<(Arc<Table>, Arc<Binding>)>> {
+    /// The table and the binding of `rows`, of this epoch of their topic. None: given up while waiting for the server.
+    pub(super) fn bound(
+        &self,
+        rows: &ShapeRows,
+        epoch: u16,
+        stop: &Stop,
+    ) -> Result<Option<(Arc<Table>, Arc<Binding>)>> {
         let name = self.name_of(rows);
         loop {
             if let Some(bound) = self.bound_to(&name, rows)? {
                 return Ok(Some(bound));
             }
             // Looked for already, and forgotten since because it changed.
-            if self.ensure(std::slice::from_ref(rows), stop)?.is_none() {
+            if self.ensure(std::slice::from_ref(rows), epoch, stop)?.is_none() {
                 return Ok(None);
             }
         }
@@ -293,18 +301,41 @@ impl Targets {
         known.bindings.clear();
     }
 
-    /// Creates the table of dead letters, once. None: given up while waiting for the server.
-    pub(super) fn ensure_dead_letters(&self, name: &str, stop: &Stop) -> Result<Option<()>> {
-        let ready = locked(&self.known).dead_letters_ready;
-        let Some(client) = self.client.as_ref().filter(|_| !ready) else { return Ok(Some(())) };
+    /// Creates the table of dead letters, once, and makes it tell epochs where one is to be told. Returns whether it
+    /// does. None: given up while waiting for the server.
+    pub(super) fn ensure_dead_letters(&self, name: &str, epoch: u16, stop: &Stop) -> Result<Option<bool>> {
+        let (ready, tells) = {
+            let known = locked(&self.known);
+            (known.dead_letters_ready, known.dead_letters_tell_epoch)
+        };
+        let is_enough = ready && (tells || epoch == 0);
+        let Some(client) = self.client.as_ref().filter(|_| !is_enough) else { return Ok(Some(tells)) };
         let sql =
             ddl::create_dead_letters(&self.database, name, &self.profile).map_err(|e| anyhow!(e)).usage()?;
         if patiently(stop, || client.query(&sql).map(drop))?.is_none() {
             return Ok(None);
         }
-        tracing::warn!(table = name, database = self.database, "dead letters go to this table");
-        locked(&self.known).dead_letters_ready = true;
-        Ok(Some(()))
+        if !ready {
+            tracing::warn!(table = name, database = self.database, "dead letters go to this table");
+        }
+        let tells =
+            |table: &Table| table.columns.iter().any(|column| column.name == ddl::DEAD_LETTER_EPOCH.0);
+        let described = patiently(stop, || Table::describe(client, &self.database, name))?;
+        let Some(described) = described else { return Ok(None) };
+        let mut tells = described.as_ref().is_some_and(tells);
+        if epoch > 0 && !tells {
+            let sql = |if_not_exists| {
+                ddl::add_epoch(&self.database, name, ddl::DEAD_LETTER_EPOCH, &self.profile, if_not_exists)
+            };
+            let added = add_column(client, &sql, stop).help(format!("run it yourself ({})", sql(true)));
+            if added?.is_none() {
+                return Ok(None);
+            }
+            tells = true;
+        }
+        let mut known = locked(&self.known);
+        (known.dead_letters_ready, known.dead_letters_tell_epoch) = (true, tells);
+        Ok(Some(tells))
     }
 }
 

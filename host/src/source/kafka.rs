@@ -6,6 +6,8 @@
 mod client;
 mod context;
 pub mod ownership;
+pub mod topic_id;
+mod watch;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -20,13 +22,15 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use self::context::{Assigned, Event, HostContext};
 use self::ownership::{Ownership, Partition};
+use self::watch::Watch;
 use super::SourceBatch;
 use super::reading::Reading;
 use crate::batch::{HeaderNames, Incoming, IncomingHeader};
 use crate::chaos;
-use crate::commit::Seal;
+use crate::commit::{Committed, Seal};
 use crate::config::{BatchLimits, Bounds, Kafka, Start};
 use crate::delivery::Log;
+use crate::epochs::Epochs;
 use crate::error::Classify;
 use crate::signal::Shutdown;
 
@@ -68,6 +72,8 @@ pub struct KafkaInput {
     asked_ends: Option<Instant>,
     /// Since when it has waited for its first partition, until that is said.
     joining: Option<Instant>,
+    /// Whether the topics are still those that were assigned.
+    watch: Watch,
 }
 
 /// Writes seals and positions into the group's commits.
@@ -78,15 +84,16 @@ pub struct Commits {
 }
 
 /// Checks that the brokers answer, then joins the group. Batches keep the records' `headers` of these names.
-/// A dry run commits nothing.
+/// A dry run commits nothing. Without `epochs`, topics that are made anew are not told from those before.
 pub fn open(
     source: &Kafka,
     limits: BatchLimits,
     headers: HeaderNames,
     dry_run: bool,
+    epochs: Option<Arc<Epochs>>,
 ) -> Result<(KafkaInput, Commits)> {
     let ownership = Arc::new(Ownership::default());
-    let context = HostContext::new(ownership.clone(), source.start == Start::Earliest, dry_run);
+    let context = HostContext::new(ownership.clone(), source.start == Start::Earliest, dry_run, epochs);
     let consumer: HostConsumer = client::settings(source)
         .create_with_context(context)
         .context("the Kafka client refuses its settings")
@@ -113,6 +120,7 @@ pub fn open(
         ended: BTreeSet::new(),
         asked_ends: None,
         joining: Some(Instant::now()),
+        watch: Watch::default(),
     };
     Ok((input, Commits { consumer, ownership }))
 }
@@ -155,6 +163,7 @@ impl KafkaInput {
                 }
                 wait = Duration::ZERO;
             }
+            self.look_at_topics()?;
             self.look_at_ends(idle, bounds);
             self.close_due(Instant::now());
             self.hand_over(&batches)?;
@@ -199,6 +208,7 @@ impl KafkaInput {
                 return Ok(true);
             }
             Some(Err(error)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) => {
+                self.check_topics()?;
                 let positions =
                     self.partitions.iter().map(|(partition, reading)| (partition, reading.next()));
                 return Err(client::position_is_gone(&self.consumer, positions));
@@ -233,7 +243,7 @@ impl KafkaInput {
 
     fn assigned(&mut self, assigned: Assigned) {
         chaos::point("assigned");
-        let Assigned { partition, assignment, position } = assigned;
+        let Assigned { partition, assignment, position, incarnation } = assigned;
         let (topic, number, first) = (&*partition.0, partition.1, position.start);
         match &position.seal {
             Some(seal) => tracing::info!(
@@ -245,7 +255,7 @@ impl KafkaInput {
             ),
             None => tracing::info!(topic, partition = number, offset = first, "partition assigned"),
         }
-        let reading = Reading::new(partition.clone(), assignment, position);
+        let reading = Reading::new(partition.clone(), assignment, position, incarnation);
         self.partitions.insert(partition, reading);
         if self.paused {
             // A new assignment begins unpaused.
@@ -280,7 +290,13 @@ impl KafkaInput {
             headers: &headers,
         };
         let before = reading.bytes();
-        let closed = reading.take(&record, &self.limits, Instant::now())?;
+        let closed = match reading.take(&record, &self.limits, Instant::now()) {
+            Ok(closed) => closed,
+            Err(what) => {
+                self.check_topics().with_context(|| what.to_string())?;
+                return Err(what);
+            }
+        };
         self.open_bytes = self.open_bytes + reading.bytes() - before;
         self.ready.extend(closed);
         self.taken += 1;
@@ -432,7 +448,8 @@ impl Log for Commits {
     }
 
     fn commit(&self, partition: &Partition, offset: i64, seal: Option<&Seal>) -> Result<()> {
-        let metadata = seal.map(Seal::to_string).unwrap_or_default();
+        let nothing_pending = || Committed::nothing_pending(self.ownership.epoch(partition));
+        let metadata = seal.map_or_else(nothing_pending, Seal::to_string);
         commit(&self.consumer, &[(partition.clone(), offset, metadata)])
             .with_context(|| format!("committing offset {offset} of {}/{}", partition.0, partition.1))
     }

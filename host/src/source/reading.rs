@@ -1,5 +1,6 @@
 //! What is being read of one partition: records in, closed ranges out, apart from where they come from.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
@@ -10,6 +11,7 @@ use crate::batch::{Incoming, OpenBatch};
 use crate::chaos;
 use crate::commit::{Position, Seal};
 use crate::config::BatchLimits;
+use crate::epochs::Incarnation;
 
 /// What is being read of one partition, under one assignment.
 #[derive(Debug)]
@@ -23,18 +25,30 @@ pub struct Reading {
     seal: Option<Seal>,
     /// Whether the partition has nothing more, for now.
     pub at_end: bool,
+    /// Which life of the topic it is of.
+    incarnation: Arc<Incarnation>,
 }
 
 impl Reading {
     /// Reading that begins where the position says: with the range that is pending there, if there is one.
-    pub fn new(partition: Partition, assignment: u64, position: Position) -> Self {
+    pub fn new(
+        partition: Partition,
+        assignment: u64,
+        position: Position,
+        incarnation: Arc<Incarnation>,
+    ) -> Self {
         let Position { start, seal, .. } = position;
-        Reading { partition, assignment, next: start, open: None, seal, at_end: false }
+        Reading { partition, assignment, next: start, open: None, seal, at_end: false, incarnation }
     }
 
     /// The offset that comes next.
     pub fn next(&self) -> i64 {
         self.next
+    }
+
+    /// Which life of the topic it is of.
+    pub fn incarnation(&self) -> &Incarnation {
+        &self.incarnation
     }
 
     /// The bytes of its open batch.
@@ -60,8 +74,7 @@ impl Reading {
         if record.offset < self.next {
             let ((topic, partition), last) = (&self.partition, self.next - 1);
             bail!(
-                "offset {} of {topic}/{partition} came after {last}: the topic was recreated or the consumer was \
-                 rewound",
+                "offset {} of {topic}/{partition} came after {last}: the consumer was rewound",
                 record.offset
             );
         }
@@ -103,9 +116,11 @@ impl Reading {
     fn close(&mut self) -> Option<SourceBatch> {
         let open = self.open.take()?;
         let recovered = if open.is_sealed() { self.seal.take() } else { None };
-        let batch = open.close();
+        let mut batch = open.close();
+        batch.epoch = self.incarnation.epoch;
         self.next = self.next.max(batch.last + 1);
         chaos::point("closed");
-        Some(SourceBatch { batch, assignment: self.assignment, recovered })
+        let incarnation = self.incarnation.clone();
+        Some(SourceBatch { batch, assignment: self.assignment, recovered, incarnation })
     }
 }

@@ -24,6 +24,10 @@ pub const LINEAGE: [&str; 5] = ["_topic", "_partition", "_offset", "_seq", "_tra
 /// Names of the columns that the host adds to the rows of an output with a key; no output can have them.
 pub const VERSION: [&str; 2] = ["_version", "_is_deleted"];
 
+/// The column of a log that says which life of its topic a row's record is of. A table gets it when a topic of its
+/// rows is made anew, and not before.
+pub const EPOCH: &str = "_epoch";
+
 /// A set of ops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ops(u8);
@@ -146,7 +150,7 @@ fn output(output: wit::Output, shape: &Shape) -> Result<Output, String> {
     let mut columns = Vec::with_capacity(output.columns.len());
     for column in output.columns {
         names::check_column(&column.name)?;
-        if LINEAGE.iter().chain(&VERSION).any(|own| *own == column.name) {
+        if LINEAGE.iter().chain(&VERSION).chain(&[EPOCH]).any(|own| *own == column.name) {
             return Err(format!(
                 "column {:?} has a name that the host writes itself: rename it",
                 column.name
@@ -351,7 +355,7 @@ mod tests {
 
     #[test]
     fn the_columns_of_versions_belong_to_the_host_in_every_output() {
-        for name in LINEAGE.iter().chain(&VERSION) {
+        for name in LINEAGE.iter().chain(&VERSION).chain(&[EPOCH]) {
             assert!(
                 checked(vec![copy(name, 0)], &[]).unwrap_err().contains("the host writes itself"),
                 "{name}"

@@ -8,6 +8,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::ownership::Partition;
+use crate::commit::Seal;
 use crate::config::Kafka;
 use crate::error::Classify;
 
@@ -132,7 +133,7 @@ pub(super) fn others_are_at_end<C: ConsumerContext>(
     for element in consumer.committed_offsets(list, REQUEST_TIMEOUT)?.elements() {
         let (low, high) = consumer.fetch_watermarks(element.topic(), element.partition(), REQUEST_TIMEOUT)?;
         let at_end = match element.offset() {
-            Offset::Offset(offset) => offset >= high && element.metadata().is_empty(),
+            Offset::Offset(offset) => offset >= high && Seal::parse(element.metadata()) == Ok(None),
             _ => low == high,
         };
         if !at_end {

@@ -4,6 +4,8 @@
 //! none, the start policy. `auto.offset.reset=error` makes everything else an error, so that records which
 //! retention removed are never skipped silently (promise D6 of `docs/invariants.md`).
 
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,7 +20,10 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::ownership::{Ownership, Partition};
-use crate::commit::Position;
+use super::topic_id;
+use crate::clickhouse::topics;
+use crate::commit::{Committed, Position};
+use crate::epochs::{Epochs, Incarnation, Owner};
 use crate::error::Classify;
 
 /// How long one request for positions may take, and how often it is asked.
@@ -34,6 +39,7 @@ pub(super) struct Assigned {
     pub partition: Partition,
     pub assignment: u64,
     pub position: Position,
+    pub incarnation: Arc<Incarnation>,
 }
 
 /// What happened inside a poll.
@@ -47,21 +53,33 @@ pub(super) struct HostContext {
     ownership: Arc<Ownership>,
     earliest: bool,
     dry_run: bool,
+    /// None: no epochs are kept.
+    epochs: Option<Arc<Epochs>>,
     assignments: AtomicU64,
     events: Mutex<Vec<Event>>,
     said_down: Mutex<Option<Instant>>,
 }
 
 impl HostContext {
-    pub(super) fn new(ownership: Arc<Ownership>, earliest: bool, dry_run: bool) -> Self {
+    pub(super) fn new(
+        ownership: Arc<Ownership>,
+        earliest: bool,
+        dry_run: bool,
+        epochs: Option<Arc<Epochs>>,
+    ) -> Self {
         HostContext {
             ownership,
             earliest,
             dry_run,
+            epochs,
             assignments: AtomicU64::new(0),
             events: Mutex::default(),
             said_down: Mutex::default(),
         }
+    }
+
+    pub(super) fn ownership(&self) -> &Ownership {
+        &self.ownership
     }
 
     pub(super) fn take_events(&self) -> Vec<Event> {
@@ -76,44 +94,97 @@ impl HostContext {
         let committed = retried(|| consumer.committed_offsets(list.clone(), REQUEST_TIMEOUT))
             .context("asking for the group's committed positions")
             .environment()?;
+        let incarnations = self.incarnations(consumer, list)?;
         let mut starts = Vec::new();
         for element in committed.elements() {
             let partition: Partition = (element.topic().into(), element.partition());
-            let position = match element.offset() {
-                Offset::Offset(offset) => Position::of_commit(offset, element.metadata())
-                    .map_err(|e| anyhow!("{e}: give this pipeline a group of its own with --group"))
-                    .usage()?,
-                _ => Position::first(self.first_position(consumer, &partition)?),
+            let incarnation = incarnations.get(element.topic()).cloned().unwrap_or_default();
+            let committed = match element.offset() {
+                Offset::Offset(offset) => {
+                    committed_position(&partition, offset, element.metadata(), &incarnation)?
+                }
+                _ => None,
             };
-            starts.push((partition, position));
+            let position = match committed {
+                Some(position) => position,
+                None => Position::first(self.first_position(consumer, &partition, &incarnation)?),
+            };
+            starts.push((partition, position, incarnation));
         }
-        for ((topic, partition), position) in &starts {
+        for ((topic, partition), position, _) in &starts {
             list.set_partition_offset(topic, *partition, Offset::Offset(position.start))?;
         }
-        for (partition, position) in starts {
+        for (partition, position, incarnation) in starts {
             let assignment = self.assignments.fetch_add(1, Ordering::Relaxed) + 1;
             let done = (position.is_new && !self.dry_run).then_some(position.start);
             self.ownership.assign(partition.clone(), assignment, done);
-            self.push(Event::Assigned(Assigned { partition, assignment, position }));
+            self.ownership.set_epoch(&partition, incarnation.epoch);
+            self.push(Event::Assigned(Assigned { partition, assignment, position, incarnation }));
         }
         Ok(())
     }
 
+    /// What the topics of `list` are to the pipeline, where that is kept.
+    fn incarnations(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        list: &TopicPartitionList,
+    ) -> Result<HashMap<String, Arc<Incarnation>>> {
+        let mut found = HashMap::new();
+        let elements = list.elements();
+        let topics: BTreeSet<&str> = elements.iter().map(|element| element.topic()).collect();
+        let topics: Vec<&str> = topics.into_iter().collect();
+        let Some(epochs) = self.epochs.as_ref().filter(|_| !topics.is_empty()) else { return Ok(found) };
+        let described = retried(|| topic_id::describe(consumer, &topics, REQUEST_TIMEOUT))
+            .context("asking for the topics' ids")
+            .environment()?;
+        for topic in topics {
+            // Gone since it was assigned: what its partitions are asked for next fails.
+            let Some(description) = described.get(topic) else { continue };
+            let incarnation = epochs.incarnation(topic, description.id.as_deref(), description.partitions)?;
+            if incarnation.is_new {
+                tracing::warn!(
+                    topic,
+                    epoch = incarnation.epoch,
+                    "the topic was deleted and made anew: it is read from its first record on, as an epoch of its own; \
+                     what was not read of the one before is gone with it"
+                );
+            }
+            found.insert(topic.to_owned(), Arc::new(incarnation));
+        }
+        Ok(found)
+    }
+
     /// Where a partition begins that has no committed position.
-    fn first_position(&self, consumer: &BaseConsumer<Self>, (topic, partition): &Partition) -> Result<i64> {
+    fn first_position(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        (topic, partition): &Partition,
+        incarnation: &Incarnation,
+    ) -> Result<i64> {
         let (low, high) = retried(|| consumer.fetch_watermarks(topic, *partition, REQUEST_TIMEOUT))
             .with_context(|| format!("asking for the first and last offset of {topic}/{partition}"))
             .environment()?;
-        Ok(if self.earliest { low } else { high })
+        Ok(if self.earliest || incarnation.begins_at_first(*partition) { low } else { high })
     }
 
     fn revoke(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
         let partitions: Vec<Partition> =
             list.elements().iter().map(|element| (element.topic().into(), element.partition())).collect();
+        let epochs: HashMap<Partition, u16> =
+            partitions.iter().map(|partition| (partition.clone(), self.ownership.epoch(partition))).collect();
         let done = self.ownership.revoke(&partitions, REVOKE_WAIT);
         if !done.is_empty() && !consumer.assignment_lost() {
-            let positions: Vec<_> =
-                done.into_iter().map(|(partition, offset)| (partition, offset, String::new())).collect();
+            let metadata = |partition: &Partition| {
+                Committed::nothing_pending(epochs.get(partition).copied().unwrap_or_default())
+            };
+            let positions: Vec<_> = done
+                .into_iter()
+                .map(|(partition, offset)| {
+                    let metadata = metadata(&partition);
+                    (partition, offset, metadata)
+                })
+                .collect();
             if let Err(error) = super::commit(consumer, &positions) {
                 // Harmless: the next owner repeats the last ranges, and finds their rows.
                 tracing::warn!("the last positions of revoked partitions were not committed: {error:#}");
@@ -123,7 +194,52 @@ impl HostContext {
     }
 }
 
-fn retried<T>(mut request: impl FnMut() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
+/// The position that a commit says, and what is pending there. None: it is of an earlier life of the topic, and
+/// says nothing about this one.
+fn committed_position(
+    (topic, number): &Partition,
+    offset: i64,
+    metadata: &str,
+    incarnation: &Incarnation,
+) -> Result<Option<Position>> {
+    let Committed { epoch, seal } = Committed::parse(metadata)
+        .map_err(|e| anyhow!("{e}: give this pipeline a group of its own with --group"))
+        .usage()?;
+    let now = incarnation.epoch;
+    match incarnation.owner(epoch, !metadata.is_empty()) {
+        Owner::This => Ok(Some(Position { start: offset, seal, is_new: false })),
+        Owner::Earlier => {
+            tracing::warn!(
+                topic = &**topic,
+                partition = *number,
+                offset,
+                "the committed position is of the topic before it was made anew, and is left"
+            );
+            Ok(None)
+        }
+        Owner::Doubtful => Err(anyhow!(
+            "the topic {topic} was made anew (it is epoch {now} of it), and the group's position {offset} of {topic}/{number} \
+             may still be that of the one before"
+        ))
+        .environment()
+        .help(format!(
+            "delete the group's positions of this topic (kafka-consumer-groups.sh --delete-offsets --topic {topic}) and \
+             start again: it is then read from its first record on"
+        )),
+        Owner::Later => Err(anyhow!(
+            "the group's position {offset} of {topic}/{number} is of epoch {epoch} of the topic, and {} knows {now} as the \
+             last",
+            topics::TABLE
+        ))
+        .environment()
+        .help(
+            "if another host has just begun it, start again; if lines of that table were removed, restore them, or give \
+             the pipeline another name and other tables",
+        ),
+    }
+}
+
+fn retried<T, E: fmt::Display>(mut request: impl FnMut() -> Result<T, E>) -> Result<T, E> {
     let mut attempt = 1;
     loop {
         match request() {

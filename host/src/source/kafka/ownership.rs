@@ -20,6 +20,8 @@ struct Owned {
     done: Option<i64>,
     /// The offset that was committed last, with nothing pending.
     committed: Option<i64>,
+    /// Which life of the topic its positions are of.
+    epoch: u16,
 }
 
 /// The partitions of this host. Shared between the polling thread and the delivery.
@@ -37,8 +39,26 @@ impl Ownership {
 
     /// A partition came, under a new assignment. `done`: its position, if that is not committed yet.
     pub fn assign(&self, partition: Partition, assignment: u64, done: Option<i64>) {
-        let owned = Owned { assignment, delivering: false, leaving: false, done, committed: None };
+        let owned = Owned { assignment, delivering: false, leaving: false, done, committed: None, epoch: 0 };
         self.lock().insert(partition, owned);
+    }
+
+    /// Says of which life of its topic the positions of a partition are, under its assignment of now.
+    pub fn set_epoch(&self, partition: &Partition, epoch: u16) {
+        if let Some(owned) = self.lock().get_mut(partition) {
+            owned.epoch = epoch;
+        }
+    }
+
+    /// Of which life of its topic the positions of a partition are.
+    pub fn epoch(&self, partition: &Partition) -> u16 {
+        self.lock().get(partition).map_or(0, |owned| owned.epoch)
+    }
+
+    /// Makes void what was read of a topic that is not there any more: its positions are of no other one.
+    pub fn forget(&self, topic: &str) {
+        self.lock().retain(|(name, _), _| **name != *topic);
+        self.changed.notify_all();
     }
 
     /// Whether a batch read under `assignment` may still be delivered.
@@ -164,6 +184,20 @@ mod tests {
         ownership.end(&partition(), 1, None);
         assert_eq!(ownership.uncommitted(), []);
         assert_eq!(ownership.revoke(&[partition()], Duration::ZERO), []);
+    }
+
+    #[test]
+    fn what_was_read_of_a_topic_that_is_gone_is_neither_delivered_nor_committed() {
+        let ownership = Ownership::default();
+        ownership.assign(partition(), 1, Some(3));
+        ownership.set_epoch(&partition(), 2);
+        ownership.assign(("other".into(), 0), 1, Some(4));
+        assert_eq!((ownership.epoch(&partition()), ownership.epoch(&("other".into(), 0))), (2, 0));
+        assert!(ownership.begin(&partition(), 1));
+        ownership.forget("t");
+        ownership.end(&partition(), 1, Some(9));
+        assert!(!ownership.is_current(&partition(), 1));
+        assert_eq!(ownership.uncommitted(), [(("other".into(), 0), 4)]);
     }
 
     #[test]
