@@ -12,6 +12,7 @@
 
 mod deliver;
 mod letters;
+mod pinned;
 mod prepare;
 mod reach;
 mod schema;
@@ -22,7 +23,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
@@ -31,16 +32,14 @@ use tokio::runtime::Handle;
 
 use self::deliver::{Delivered, Deliverer, Rows};
 use self::letters::Letters;
-use self::prepare::{Prepared, Preparer};
+use self::pinned::Pinned;
+use self::prepare::Prepared;
 use self::reach::Reach;
-use self::targets::Targets;
 use crate::batch::HeaderNames;
 use crate::cli::summary::Summary;
 use crate::clickhouse::client::Client;
 use crate::commit::DIGEST_DIGITS;
 use crate::config::{Settings, Sink, Source};
-use crate::debezium::Decoder;
-use crate::debezium::registry::{self, Registry};
 use crate::debezium::value;
 use crate::error::Classify;
 use crate::signal::Shutdown;
@@ -115,7 +114,7 @@ impl Stop {
 /// All stages, ready to run.
 struct Stages<'a> {
     input: Input,
-    preparer: Preparer,
+    preparer: Pinned,
     deliverer: Deliverer<'a>,
 }
 
@@ -128,7 +127,7 @@ impl<'a> Stages<'a> {
     /// Opens everything in the order in which a mistake is cheapest to find: the transform, then the target,
     /// then Kafka.
     fn open(settings: &Settings, out: &'a mut dyn Write) -> Result<Self> {
-        let transform = load_transform(settings)?;
+        let (transform, component) = loaded(settings)?;
         tracing::info!(
             transform = %settings.transform.as_deref().unwrap_or(Path::new("built in")).display(),
             digest = &transform.digest()[..DIGEST_DIGITS],
@@ -138,7 +137,7 @@ impl<'a> Stages<'a> {
             Sink::ClickHouse(sink) => Some(Client::connect(sink, Handle::current())?),
             Sink::Lines { .. } => None,
         };
-        let targets = Arc::new(Targets::new(client.clone(), settings));
+        let preparer = Pinned::open(settings, transform, component, client.clone())?;
         let (input, commits) = match &settings.source {
             Source::Kafka(source) => {
                 let headers = header_names(settings);
@@ -157,20 +156,13 @@ impl<'a> Stages<'a> {
         };
         let reach = Reach {
             pipeline: settings.name.clone(),
-            transform: transform.digest()[..DIGEST_DIGITS].to_owned(),
             lasting: matches!(settings.source, Source::Kafka(_)),
             client,
-            targets: targets.clone(),
+            targets: preparer.targets(),
             commits: commits.filter(|_| !settings.dry_run),
         };
         let print = settings.print.then_some(out);
         let deliverer = Deliverer::new(reach, rows, Letters::open(settings)?, print);
-        let mut decoder = Decoder::with(settings.records.clone());
-        if let Some(registry) = &settings.registry {
-            let client = registry::client::Client::new(registry, Handle::current())?;
-            decoder = decoder.with_registry(Registry::new(Box::new(client), registry.framing));
-        }
-        let preparer = Preparer::new(transform, decoder, targets, settings.truncate);
         Ok(Stages { input, preparer, deliverer })
     }
 
@@ -238,7 +230,7 @@ fn header_names(settings: &Settings) -> HeaderNames {
 }
 
 fn prepare(
-    mut preparer: Preparer,
+    mut preparer: Pinned,
     batches: Receiver<SourceBatch>,
     prepared: SyncSender<Prepared>,
     stop: &Stop,
@@ -291,13 +283,22 @@ fn given_up(stop: &Stop) -> Result<()> {
 /// # Errors
 /// A file that cannot be read, a component that does not fit, parameters that it refuses; exit 2.
 pub fn load_transform(settings: &Settings) -> Result<Transform> {
+    loaded(settings).map(|(transform, _)| transform)
+}
+
+/// The transform of `settings`, and the component's bytes.
+fn loaded(settings: &Settings) -> Result<(Transform, Vec<u8>)> {
     let path = settings.transform.as_deref();
-    let engine = Engine::new(settings.limits.memory_mib as usize)?;
     let bytes = path.map_or_else(|| Ok(transform::BUILT_IN.to_vec()), describe::bytes)?;
     let shown = path.unwrap_or(Path::new("built in")).display();
-    Transform::load(&engine, &bytes, settings.params.0.clone(), settings.limits)
-        .with_context(|| format!("transform `{shown}`"))
-        .usage()
+    let transform = start(&bytes, settings).with_context(|| format!("transform `{shown}`")).usage()?;
+    Ok((transform, bytes))
+}
+
+/// Compiles and starts a component, and gives it the parameters of `settings`.
+fn start(component: &[u8], settings: &Settings) -> Result<Transform> {
+    let engine = Engine::new(settings.limits.memory_mib as usize)?;
+    Transform::load(&engine, component, settings.params.0.clone(), settings.limits)
 }
 
 /// A run that goes on where the last one stopped adds to what that one wrote; any other starts anew.

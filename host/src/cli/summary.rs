@@ -28,6 +28,8 @@ pub struct Summary {
     pub left_out: u64,
     /// Truncates that outputs with a key were told to ignore.
     pub truncates_ignored: u64,
+    /// Ranges that another transform had sealed, and that was gone.
+    pub other_transform: u64,
     /// From the first record to the last commit.
     pub elapsed: Duration,
 }
@@ -75,6 +77,7 @@ impl fmt::Display for Summary {
             ("rows of a key twice", self.same_key),
             ("rows without new columns", self.left_out),
             ("truncates ignored", self.truncates_ignored),
+            ("ranges begun by a transform that is gone", self.other_transform),
         ] {
             if count > 0 {
                 writeln!(f, "{name} {count}")?;
@@ -102,6 +105,7 @@ mod tests {
             same_key: 0,
             left_out: 0,
             truncates_ignored: 0,
+            other_transform: 0,
             elapsed: Duration::from_millis(2500),
         }
     }

@@ -111,6 +111,10 @@ impl<'a> Deliverer<'a> {
         let mut rows = 0;
         if prepared.has_work() {
             self.check_order_of_emptied(prepared)?;
+            if self.letters.stop() {
+                // Before the seal: the range is not begun, and a mended transform may make its rows.
+                self.letters.keep(&self.reach, prepared, &[], stop)?;
+            }
             let series = Cell::new(prepared.source.recovered.as_ref().map_or(0, |seal| seal.series));
             if !self.seal(prepared, partition, series.get(), stop)? {
                 return Ok(self.undelivered(prepared, partition));
@@ -198,6 +202,7 @@ impl<'a> Deliverer<'a> {
         let cut = prepared.parts.iter().filter(|part| !part.binding.left_out.is_empty());
         self.summary.left_out += cut.map(|part| part.identities.len() as u64).sum::<u64>();
         self.summary.same_key += prepared.counts.same_key;
+        self.summary.other_transform += u64::from(prepared.by_another);
         self.summary.truncates_ignored += prepared.counts.truncates_ignored;
         for part in &prepared.parts {
             for ((column, replacement), count) in &part.replaced.0 {
@@ -221,25 +226,13 @@ impl<'a> Deliverer<'a> {
         }
     }
 
-    /// Writes the range's end and the transform's digest into Kafka's commit, before anything is inserted.
+    /// Writes the range's end, the transform's digest and its pin into Kafka's commit, before anything is inserted.
     /// False: the partition was taken away, or the host is to stop.
     fn seal(&self, prepared: &Prepared, partition: &Partition, series: u32, stop: &Stop) -> Result<bool> {
         let (Some(commits), Rows::ClickHouse) = (&self.reach.commits, &self.rows) else { return Ok(true) };
         let batch = &prepared.source.batch;
-        let transform = self.reach.transform.clone();
-        if let Some(sealed) =
-            prepared.source.recovered.as_ref().filter(|sealed| sealed.transform != transform)
-        {
-            tracing::warn!(
-                topic = &*batch.topic,
-                partition = batch.partition,
-                first = batch.first,
-                last = batch.last,
-                "this range was sealed by transform {} and is finished by {transform}",
-                sealed.transform
-            );
-        }
-        let seal = Seal { last: batch.last, transform, series };
+        let (transform, pin) = (prepared.maker.transform.clone(), Some(prepared.maker.pin.clone()));
+        let seal = Seal { last: batch.last, transform, pin, series };
         let mut wait = COMMIT_WAITS.0;
         loop {
             match commits.commit(partition, batch.first, Some(&seal)) {
@@ -317,7 +310,7 @@ impl<'a> Deliverer<'a> {
     ) -> Result<Refused> {
         let batch = &prepared.source.batch;
         let expected = prepared.identities_in(&part.table.name);
-        let values = prepared.values(&self.reach.transform);
+        let values = prepared.values(&prepared.maker.transform);
         let mut verify = prepared.source.recovered.is_some();
         let (mut table, mut binding) = (part.table.clone(), part.binding.clone());
         for _ in 0..MAX_REPAIRS {
@@ -358,8 +351,10 @@ impl<'a> Deliverer<'a> {
                 Landed::Abandoned => return Ok(None),
                 Landed::TableChanged(why) => {
                     tracing::warn!(table = table.name, "{why}: reading the table again");
-                    self.reach.targets.forget(&table.name);
-                    let Some(bound) = self.reach.targets.bound(&part.rows, stop)? else { return Ok(None) };
+                    prepared.maker.targets.forget(&table.name);
+                    let Some(bound) = prepared.maker.targets.bound(&part.rows, stop)? else {
+                        return Ok(None);
+                    };
                     (table, binding) = bound;
                     verify = true;
                 }

@@ -53,6 +53,11 @@ impl Letters {
         })
     }
 
+    /// Whether the first dead letter stops the pipeline.
+    pub(super) fn stop(&self) -> bool {
+        matches!(self, Letters::Keeper(Keeper::Stop))
+    }
+
     /// Keeps a batch's dead letters: those that it came with, and `more` that the server refused. False:
     /// given up.
     pub(super) fn keep(
@@ -104,7 +109,7 @@ fn letter<'a>(reach: &'a Reach, prepared: &'a Prepared, rejection: &'a Rejection
         value: record.value.map(|value| value.of(&batch.arena)),
         stage: rejection.stage,
         reason: &rejection.reason,
-        transform: &reach.transform,
+        transform: &prepared.maker.transform,
         pipeline: &reach.pipeline,
     }
 }
