@@ -14,6 +14,10 @@ FROM debian:12.14-slim
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates libssl3 && rm -rf /var/lib/apt/lists/*
 COPY --from=build /out/host /usr/local/bin/host
 COPY --from=build /out/transforms /transforms
+# Transforms are kept here, for ranges that a crash leaves pending.
+RUN install -d -o 65534 -g 65534 -m 700 /state
+ENV XDG_STATE_HOME=/state
+VOLUME /state
 USER 65534:65534
 WORKDIR /transforms
 ENTRYPOINT ["host"]

@@ -110,6 +110,11 @@ impl HeaderNames {
         self.0.iter().find(|known| &***known == name)
     }
 
+    /// Whether all that `others` keep are kept.
+    pub fn has_all(&self, others: &HeaderNames) -> bool {
+        others.0.iter().all(|name| self.find(name).is_some())
+    }
+
     /// Whether no header is kept.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

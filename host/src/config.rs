@@ -4,6 +4,7 @@
 //! [`Settings`], of which every part is known to be usable. All mistakes are reported at once, each with its
 //! place. The settings themselves are listed in [`keys`]; `docs/configuration.md` is that list for people.
 
+mod deciding;
 pub mod keys;
 pub mod layer;
 pub mod mistake;
@@ -26,8 +27,9 @@ pub use crate::clickhouse::request::Compression;
 pub use crate::debezium::options::{Options, Tombstones};
 pub use crate::debezium::registry::Framing;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
+pub use deciding::Deciding;
 pub use env::pair;
-use layer::{Layer, Origin};
+use layer::{Item, Layer, Origin};
 use mistake::Mistakes;
 use secret::{Named, Secret};
 
@@ -46,6 +48,12 @@ pub struct Settings {
     pub transform: Option<PathBuf>,
     /// Parameters of the transform, each name once, in the order of their layers.
     pub params: Named,
+    /// Where transforms are kept that ranges were sealed by; none: nowhere.
+    pub state_dir: Option<PathBuf>,
+    /// What happens when the transform that sealed a range is gone.
+    pub pin: Pin,
+    /// The settings above and below that decide what rows a record makes, as texts.
+    pub deciding: Deciding,
     /// Where rows go.
     pub sink: Sink,
     /// Where records go that cannot be processed.
@@ -247,6 +255,16 @@ pub enum SchemaChanges {
     Stop,
 }
 
+/// What happens when the transform that sealed a range is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pin {
+    /// The one that there is finishes the range, which is said and counted.
+    #[default]
+    Prefer,
+    /// The pipeline stops.
+    Strict,
+}
+
 /// When to stop. Whatever comes first ends the run; without any it goes on until a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Bounds {
@@ -359,7 +377,22 @@ pub fn load(request: &Request, surroundings: &Surroundings) -> Result<Loaded, Mi
     }
     merged.overlay(env::layer(variables, &mut mistakes, &mut warnings));
     merged.overlay(request.flags.clone());
+    if let (false, Some(key), Some(dir)) =
+        (merged.has("state_dir"), keys::key("state_dir"), env::state_dir(variables))
+    {
+        merged.push(key, Item { name: None, text: dir, origin: Origin::Default });
+    }
     validate::settings(merged, surroundings.stdout_is_terminal, mistakes, warnings)
+}
+
+impl Settings {
+    /// The same, but for the settings that decide rows: these as they were `then`.
+    ///
+    /// # Errors
+    /// What this host does not understand, or cannot do with the rest of its settings.
+    pub fn as_sealed(&self, then: &Deciding) -> Result<Settings, Mistakes> {
+        validate::as_sealed(self, then)
+    }
 }
 
 #[cfg(test)]

@@ -52,6 +52,10 @@ pub struct Range {
     pub last: i64,
     /// Which life of the topic it is of; see [`crate::epochs`].
     pub epoch: u16,
+    /// The beginning of the digest of the transform that makes its rows.
+    pub transform: String,
+    /// The pin: all that decides its rows; see [`crate::pins`].
+    pub pin: Option<String>,
     /// The seal of an earlier attempt on exactly this range.
     pub recovered: Option<Seal>,
 }
@@ -90,17 +94,15 @@ pub struct Delivery<L, T, C> {
     /// None: there is no server, and nothing is sealed.
     target: Option<T>,
     clock: C,
-    /// The beginning of the transform's digest, as seals hold it.
-    transform: String,
     /// When finished positions were committed last.
     committed: Instant,
 }
 
 impl<L: Log, T: Target, C: Clock> Delivery<L, T, C> {
-    /// With what there is to write to; `transform` is the beginning of its digest.
-    pub fn new(log: Option<L>, target: Option<T>, clock: C, transform: String) -> Self {
+    /// With what there is to write to.
+    pub fn new(log: Option<L>, target: Option<T>, clock: C) -> Self {
         let committed = clock.now();
-        Delivery { log, target, clock, transform, committed }
+        Delivery { log, target, clock, committed }
     }
 
     /// Delivers a range, within the ownership of its partition.
@@ -139,7 +141,7 @@ impl<L: Log, T: Target, C: Clock> Delivery<L, T, C> {
     fn write(&self, range: &Range, work: &mut dyn Work, give_up: &dyn Fn() -> bool) -> Result<Delivered> {
         let log = self.log.as_ref().map(|log| log as &dyn Log);
         let target = self.target.as_ref().map(|target| target as &dyn Target);
-        let writer = Writer::new(log, target, &self.clock, range, &self.transform, give_up);
+        let writer = Writer::new(log, target, &self.clock, range, give_up);
         if work.begin()? && !self.write_all(&writer, work)? {
             return Ok(match writer.is_ours() {
                 true => Delivered::GivenUp,

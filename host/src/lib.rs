@@ -20,6 +20,7 @@ pub mod clickhouse;
 pub mod dead_letter;
 pub mod commit;
 pub mod epochs;
+pub mod pins;
 pub mod delivery;
 pub mod output;
 

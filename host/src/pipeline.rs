@@ -13,6 +13,7 @@
 mod deliver;
 mod epochs;
 mod letters;
+mod pinned;
 mod prepare;
 mod reach;
 mod schema;
@@ -23,7 +24,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
@@ -33,16 +34,14 @@ use tokio::runtime::Handle;
 use self::deliver::{Deliverer, Rows};
 use self::epochs::Ledger;
 use self::letters::Letters;
-use self::prepare::{Prepared, Preparer};
+use self::pinned::Pinned;
+use self::prepare::Prepared;
 use self::reach::Reach;
-use self::targets::Targets;
 use crate::batch::HeaderNames;
 use crate::cli::summary::Summary;
 use crate::clickhouse::client::Client;
 use crate::commit::DIGEST_DIGITS;
 use crate::config::{Settings, Sink, Source};
-use crate::debezium::Decoder;
-use crate::debezium::registry::{self, Registry};
 use crate::debezium::value;
 use crate::delivery::Delivered;
 use crate::error::Classify;
@@ -118,7 +117,7 @@ impl Stop {
 /// All stages, ready to run.
 struct Stages<'a> {
     input: Input,
-    preparer: Preparer,
+    preparer: Pinned,
     deliverer: Deliverer<'a>,
 }
 
@@ -131,7 +130,7 @@ impl<'a> Stages<'a> {
     /// Opens everything in the order in which a mistake is cheapest to find: the transform, then the target,
     /// then Kafka.
     fn open(settings: &Settings, out: &'a mut dyn Write) -> Result<Self> {
-        let transform = load_transform(settings)?;
+        let (transform, component) = loaded(settings)?;
         tracing::info!(
             transform = %settings.transform.as_deref().unwrap_or(Path::new("built in")).display(),
             digest = &transform.digest()[..DIGEST_DIGITS],
@@ -141,12 +140,12 @@ impl<'a> Stages<'a> {
             Sink::ClickHouse(sink) => Some(Client::connect(sink, Handle::current())?),
             Sink::Lines { .. } => None,
         };
-        let targets = Arc::new(Targets::new(client.clone(), settings));
         let ledger = Ledger::open(client.as_ref(), settings)?;
+        let epochs = ledger.as_ref().map(|ledger| ledger.epochs.clone());
+        let preparer = Pinned::open(settings, transform, component, client.clone(), ledger)?;
         let (input, commits) = match &settings.source {
             Source::Kafka(source) => {
                 let headers = header_names(settings);
-                let epochs = ledger.as_ref().map(|ledger| ledger.epochs.clone());
                 let (input, commits) =
                     kafka::open(source, settings.batch, headers, settings.dry_run, epochs)?;
                 (Input::Kafka(Box::new(input)), Some(commits))
@@ -163,20 +162,13 @@ impl<'a> Stages<'a> {
         };
         let reach = Reach {
             pipeline: settings.name.clone(),
-            transform: transform.digest()[..DIGEST_DIGITS].to_owned(),
             lasting: matches!(settings.source, Source::Kafka(_)),
             client,
-            targets: targets.clone(),
+            targets: preparer.targets(),
             commits: commits.filter(|_| !settings.dry_run),
         };
         let print = settings.print.then_some(out);
         let deliverer = Deliverer::new(reach, rows, Letters::open(settings)?, print);
-        let mut decoder = Decoder::with(settings.records.clone());
-        if let Some(registry) = &settings.registry {
-            let client = registry::client::Client::new(registry, Handle::current())?;
-            decoder = decoder.with_registry(Registry::new(Box::new(client), registry.framing));
-        }
-        let preparer = Preparer::new(transform, decoder, targets, settings.truncate, ledger);
         Ok(Stages { input, preparer, deliverer })
     }
 
@@ -244,7 +236,7 @@ fn header_names(settings: &Settings) -> HeaderNames {
 }
 
 fn prepare(
-    mut preparer: Preparer,
+    mut preparer: Pinned,
     batches: Receiver<SourceBatch>,
     prepared: SyncSender<Prepared>,
     stop: &Stop,
@@ -297,13 +289,22 @@ fn given_up(stop: &Stop) -> Result<()> {
 /// # Errors
 /// A file that cannot be read, a component that does not fit, parameters that it refuses; exit 2.
 pub fn load_transform(settings: &Settings) -> Result<Transform> {
+    loaded(settings).map(|(transform, _)| transform)
+}
+
+/// The transform of `settings`, and the component's bytes.
+fn loaded(settings: &Settings) -> Result<(Transform, Vec<u8>)> {
     let path = settings.transform.as_deref();
-    let engine = Engine::new(settings.limits.memory_mib as usize)?;
     let bytes = path.map_or_else(|| Ok(transform::BUILT_IN.to_vec()), describe::bytes)?;
     let shown = path.unwrap_or(Path::new("built in")).display();
-    Transform::load(&engine, &bytes, settings.params.0.clone(), settings.limits)
-        .with_context(|| format!("transform `{shown}`"))
-        .usage()
+    let transform = start(&bytes, settings).with_context(|| format!("transform `{shown}`")).usage()?;
+    Ok((transform, bytes))
+}
+
+/// Compiles and starts a component, and gives it the parameters of `settings`.
+fn start(component: &[u8], settings: &Settings) -> Result<Transform> {
+    let engine = Engine::new(settings.limits.memory_mib as usize)?;
+    Transform::load(&engine, component, settings.params.0.clone(), settings.limits)
 }
 
 /// A run that goes on where the last one stopped adds to what that one wrote; any other starts anew.

@@ -21,6 +21,7 @@ mod inputs;
 mod main_path;
 mod mariadb;
 mod old_server;
+mod pins;
 mod policies;
 mod properties;
 mod registry;

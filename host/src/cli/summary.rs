@@ -30,6 +30,8 @@ pub struct Summary {
     pub truncates_ignored: u64,
     /// Topics of rows with a key that had got more partitions.
     pub grown: u64,
+    /// Ranges that another transform had sealed, and that was gone.
+    pub other_transform: u64,
     /// From the first record to the last commit.
     pub elapsed: Duration,
 }
@@ -78,6 +80,7 @@ impl fmt::Display for Summary {
             ("rows without new columns", self.left_out),
             ("truncates ignored", self.truncates_ignored),
             ("grown topics  ", self.grown),
+            ("ranges begun by a transform that is gone", self.other_transform),
         ] {
             if count > 0 {
                 writeln!(f, "{name} {count}")?;
@@ -106,6 +109,7 @@ mod tests {
             left_out: 0,
             truncates_ignored: 0,
             grown: 0,
+            other_transform: 0,
             elapsed: Duration::from_millis(2500),
         }
     }

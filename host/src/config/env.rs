@@ -26,6 +26,14 @@ pub fn layer(
     layer
 }
 
+/// Where the host's state is where nobody says it, by the XDG specification; none where the surroundings name no
+/// place.
+pub fn state_dir(variables: &[(OsString, OsString)]) -> Option<String> {
+    let folder = |name| path(variables, name).filter(|path| path.is_absolute());
+    let state = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")));
+    state?.join("rowgate").into_os_string().into_string().ok()
+}
+
 /// The settings of a file of `NAME=VALUE` lines. Names that do not start like ours are passed over: such
 /// files are shared with other programs.
 pub fn file_layer(
@@ -193,6 +201,25 @@ mod tests {
         assert_eq!(params, [("columns", "a,b"), ("zone", " UTC")]);
         assert!(!layer.has("database"));
         assert!(mistakes.0.is_empty() && warnings.is_empty());
+    }
+
+    #[test]
+    fn the_state_is_where_xdg_says_or_nowhere() {
+        let of = |variables: &[(&str, &str)]| {
+            let variables: Vec<(OsString, OsString)> =
+                variables.iter().map(|(name, value)| (name.into(), value.into())).collect();
+            state_dir(&variables)
+        };
+        let home = ("HOME", "/home/shop");
+        assert_eq!(of(&[("XDG_STATE_HOME", "/var/state"), home]).as_deref(), Some("/var/state/rowgate"));
+        assert_eq!(of(&[home]).as_deref(), Some("/home/shop/.local/state/rowgate"));
+        // The specification: a path that is not absolute does not count.
+        assert_eq!(
+            of(&[("XDG_STATE_HOME", "state"), home]).as_deref(),
+            Some("/home/shop/.local/state/rowgate")
+        );
+        assert_eq!(of(&[("HOME", ""), ("XDG_STATE_HOME", "")]), None);
+        assert_eq!(of(&[]), None);
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub struct Key {
     pub default: Default,
     /// Never shown, never on the command line.
     pub secret: bool,
+    /// It decides what rows a record makes: a range is finished with the one that it was begun with.
+    pub decides_rows: bool,
     /// The heading that it stands under.
     pub heading: &'static str,
     /// What it is for: one line.
@@ -71,6 +73,7 @@ impl Key {
             form: Form::Value,
             default: Default::None,
             secret: false,
+            decides_rows: false,
             heading: "",
             about,
         }
@@ -98,6 +101,10 @@ impl Key {
 
     const fn secret(self) -> Self {
         Self { secret: true, ..self }
+    }
+
+    const fn decides_rows(self) -> Self {
+        Self { decides_rows: true, ..self }
     }
 
     const fn under(self, heading: &'static str) -> Self {
@@ -143,7 +150,24 @@ pub const KEYS: &[Key] = &[
         .flag("param")
         .short('p')
         .form(Form::Map)
+        .decides_rows()
         .under(TRANSFORM),
+    Key::new(
+        "state_dir",
+        "FOLDER",
+        "Where transforms are kept until the ranges that they sealed are done; hosts may share it",
+    )
+    .flag("state-dir")
+    .follows("`$XDG_STATE_HOME/rowgate`, else `~/.local/state/rowgate`")
+    .under(TRANSFORM),
+    Key::new(
+        "pin",
+        "WHAT",
+        "When the transform that sealed a range is kept no more: prefer (this one finishes it) or strict (stop)",
+    )
+    .flag("pin")
+    .default("prefer")
+    .under(TRANSFORM),
     Key::new("brokers", "HOST:PORT", "Kafka brokers to start from, separated by commas")
         .flag("brokers")
         .short('b')
@@ -184,7 +208,7 @@ pub const KEYS: &[Key] = &[
         "How records name their schema: confluent (0 and 4 bytes, 1 and a GUID), or apicurio (0 and 8 bytes)",
     )
     .default("confluent")
-    .under(REGISTRY),
+    .decides_rows().under(REGISTRY),
     Key::new("registry.user", "NAME", "User of the registry, for basic authentication").under(REGISTRY),
     Key::new("registry.password", "PASSWORD", "Its password, in the file or the environment only")
         .secret()
@@ -209,7 +233,7 @@ pub const KEYS: &[Key] = &[
     )
     .flag("column")
     .form(Form::Map)
-    .under(RECORDS),
+    .decides_rows().under(RECORDS),
     Key::new(
         "tombstones",
         "WHAT",
@@ -217,16 +241,16 @@ pub const KEYS: &[Key] = &[
     )
     .flag("tombstones")
     .default("ignore")
-    .under(RECORDS),
+    .decides_rows().under(RECORDS),
     Key::new("flattened_prefix", "TEXT", "What the names of the fields begin with that flattening adds")
         .flag("flattened-prefix")
         .default("__")
-        .under(RECORDS),
+        .decides_rows().under(RECORDS),
     Key::new("flattened_headers", "BOOL", "Flattened records have the added fields in their headers (add.headers)")
         .flag("flattened-headers")
         .form(Form::Switch)
         .default("false")
-        .under(RECORDS),
+        .decides_rows().under(RECORDS),
     Key::new(
         "unavailable_placeholder",
         "TEXT",
@@ -234,7 +258,7 @@ pub const KEYS: &[Key] = &[
     )
     .flag("unavailable-placeholder")
     .default("__debezium_unavailable_value")
-    .under(RECORDS),
+    .decides_rows().under(RECORDS),
     Key::new("clickhouse_url", "URL", "ClickHouse's HTTP interface")
         .flag("clickhouse-url")
         .default("http://localhost:8123")
@@ -250,7 +274,7 @@ pub const KEYS: &[Key] = &[
     Key::new("table", "NAME", "Table for the rows that the transform sends to no table by name")
         .flag("table")
         .follows("the source table's name")
-        .under(TARGET),
+        .decides_rows().under(TARGET),
     Key::new("compression", "CODEC", "Compression of inserts: zstd, lz4 or none")
         .flag("compression")
         .default("lz4")
@@ -293,7 +317,7 @@ pub const KEYS: &[Key] = &[
     )
     .flag("out-of-range")
     .default("reject")
-    .under(VALUES),
+    .decides_rows().under(VALUES),
     Key::new(
         "out_of_range_columns",
         "COLUMN=POLICY",
@@ -301,7 +325,7 @@ pub const KEYS: &[Key] = &[
     )
     .flag("out-of-range-columns")
     .form(Form::Map)
-    .under(VALUES),
+    .decides_rows().under(VALUES),
     Key::new(
         "unavailable",
         "POLICY",
@@ -309,7 +333,7 @@ pub const KEYS: &[Key] = &[
     )
     .flag("unavailable")
     .default("reject")
-    .under(VALUES),
+    .decides_rows().under(VALUES),
     Key::new("for", "DURATION", "Stop after this time, such as 20s, 5m or 500ms").flag("for").under(BOUNDS),
     Key::new("max_records", "N", "Stop after this many records").flag("max-records").under(BOUNDS),
     Key::new("until_caught_up", "BOOL", "Stop when the group has read all that the topics have")
@@ -358,17 +382,17 @@ pub const KEYS: &[Key] = &[
         .under(BATCHES),
     Key::new("limits.memory_mib", "MIB", "Memory that one instance of the transform may have, in MiB")
         .default("64")
-        .under(BATCHES),
+        .decides_rows().under(BATCHES),
     Key::new(
         "limits.fuel_per_change",
         "N",
         "Fuel (about instructions) for each change of a call of the transform",
     )
     .default("5000000")
-    .under(BATCHES),
+    .decides_rows().under(BATCHES),
     Key::new("limits.time_ms", "MS", "Milliseconds of wall time that one call of the transform may take")
         .default("10000")
-        .under(BATCHES),
+        .decides_rows().under(BATCHES),
 ];
 
 /// The setting of this name.
@@ -416,6 +440,31 @@ mod tests {
                 key.name
             );
         }
+    }
+
+    /// A new setting is looked at here: without `decides_rows`, one that changes rows mixes two sorts in a range.
+    #[test]
+    fn the_settings_that_decide_rows_are_known() {
+        let deciding: Vec<_> = KEYS.iter().filter(|key| key.decides_rows).map(|key| key.name).collect();
+        assert_eq!(
+            deciding,
+            [
+                "params",
+                "registry.framing",
+                "columns",
+                "tombstones",
+                "flattened_prefix",
+                "flattened_headers",
+                "unavailable_placeholder",
+                "table",
+                "out_of_range",
+                "out_of_range_columns",
+                "unavailable",
+                "limits.memory_mib",
+                "limits.fuel_per_change",
+                "limits.time_ms",
+            ]
+        );
     }
 
     #[test]

@@ -347,6 +347,7 @@ fn what_is_shown_reads_back_as_the_same_settings_but_for_secrets() {
 
     let mut expected = loaded.settings;
     expected.params.0.retain(|(name, _)| name != "api_token");
+    expected.deciding.0.retain(|(_, member, _)| member.as_deref() != Some("api_token"));
     match (&mut expected.source, &mut expected.sink) {
         (Source::Kafka(kafka), Sink::ClickHouse(clickhouse)) => {
             kafka.properties.0.retain(|(name, _)| name != "sasl.password");
@@ -464,4 +465,33 @@ fn the_example_is_a_valid_configuration() {
     let settings = file(include_str!("../../../examples/pipeline.yaml")).settings();
     assert_eq!(settings.name, "shop");
     assert!(!kafka(&settings).topics.is_empty());
+}
+
+#[test]
+fn settings_that_decide_rows_are_read_as_they_were_and_all_others_stay() {
+    let file = "params: { zone: UTC, times: none }\ncolumns: { a: date }\ntable: then\nbatch_rows: 5\n\
+                out_of_range: 'null'\nlimits: { memory_mib: 32 }\ntombstones: delete\n";
+    let then = Given { file, ..Given::default() }.settings();
+    let now = flags(&[("database", "now"), ("params", "times=all"), ("table", "now")]).settings();
+    let read = now.as_sealed(&then.deciding).unwrap();
+    assert_eq!((&read.params, &read.records, &read.policies), (&then.params, &then.records, &then.policies));
+    assert_eq!((read.limits, clickhouse(&read).table.as_deref()), (then.limits, Some("then")));
+    assert_eq!((clickhouse(&read).database.as_str(), read.batch), ("now", now.batch));
+    assert_eq!(now.as_sealed(&now.deciding).unwrap(), now);
+    assert_ne!(now.deciding, then.deciding);
+}
+
+#[test]
+fn settings_that_another_host_kept_are_refused_where_this_one_cannot_follow_them() {
+    let now = Given::default().settings();
+    let with = |name: &str, text: &str| {
+        let mut deciding = now.deciding.clone();
+        deciding.0.push((name.to_owned(), None, text.to_owned()));
+        now.as_sealed(&deciding).unwrap_err().to_string()
+    };
+    assert_eq!(with("moon", "full"), "moon: this host does not know the setting");
+    assert!(with("out_of_range", "explode").contains("`explode` is none of"));
+    assert!(with("registry.framing", "confluent").contains("now is none"));
+    let shown = format!("{:?}", flags(&[("params", "password=hunter2")]).settings().deciding);
+    assert!(shown.contains("password") && !shown.contains("hunter2"), "{shown}");
 }

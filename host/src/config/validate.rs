@@ -5,8 +5,8 @@ use super::layer::{Item, Layer, Origin};
 use super::mistake::Mistakes;
 use super::values::{self, Read};
 use super::{
-    BatchLimits, Bounds, ClickHouse, Credentials, DeadLetters, Kafka, Loaded, Options, Policies, Registry,
-    SandboxLimits, Settings, Sink, Source, TopicPattern, kafka, secret,
+    BatchLimits, Bounds, ClickHouse, Credentials, DeadLetters, Deciding, Kafka, Loaded, Options, Policies,
+    Registry, SandboxLimits, Settings, Sink, Source, TopicPattern, kafka, secret,
 };
 use crate::debezium::hints::Hints;
 use crate::debezium::placeholder::Placeholder;
@@ -46,16 +46,12 @@ pub fn settings(
         bytes: check.number("batch_bytes", 1 << 10, 64 << 20),
         linger_ms: check.number("linger_ms", 1, 60_000),
     };
-    let limits = SandboxLimits {
-        memory_mib: check.number("limits.memory_mib", 1, 4096),
-        fuel_per_change: check
-            .value("limits.fuel_per_change", |text| values::number(text, 1, u64::MAX >> 20))
-            .unwrap_or_default(),
-        time_ms: check.number("limits.time_ms", 1, 600_000),
-    };
+    let limits = check.limits();
     let records = check.records();
     let transform = check.value("transform", values::file);
     let params = check.named("params", |_, _| None);
+    let state_dir = check.value("state_dir", values::file);
+    let pin = check.value("pin", values::pin).unwrap_or_default();
     let policies = check.policies();
     let log_values = check.value("log_values", values::switch).unwrap_or_default();
     let print = check.value("print", values::switch).unwrap_or_default();
@@ -74,6 +70,9 @@ pub fn settings(
         records,
         transform,
         params,
+        state_dir,
+        pin,
+        deciding: Deciding::of(&resolved),
         sink,
         dead_letters,
         truncate,
@@ -89,6 +88,41 @@ pub fn settings(
         log_format,
     };
     Ok(Loaded { settings, resolved, warnings })
+}
+
+/// `now`, but for the settings that decide rows: these as they were `then`.
+///
+/// # Errors
+/// What this host does not understand, or cannot do with the rest of its settings.
+pub fn as_sealed(now: &Settings, then: &Deciding) -> Result<Settings, Mistakes> {
+    let (mut mistakes, warnings) = (Mistakes::default(), Vec::new());
+    let merged = then.layer().unwrap_or_else(|name| {
+        mistakes.of(&name, Origin::Default, "this host does not know the setting");
+        Layer::default()
+    });
+    let mut check = Check { merged, mistakes, warnings };
+    let mut settings = now.clone();
+    settings.params = check.named("params", |_, _| None);
+    settings.records = check.records();
+    settings.policies = check.policies();
+    settings.limits = check.limits();
+    if let Sink::ClickHouse(sink) = &mut settings.sink {
+        sink.table = check.value("table", values::foreign_name);
+    }
+    let framing = check.value("registry.framing", values::framing);
+    match (&mut settings.registry, framing) {
+        (Some(registry), Some(framing)) => registry.framing = framing,
+        (None, Some(_)) => {
+            check.mistakes.of(
+                "registry.url",
+                Origin::Default,
+                "there was a schema registry, and now is none",
+            );
+        }
+        (_, None) => settings.registry = None,
+    }
+    settings.deciding = then.clone();
+    if check.mistakes.0.is_empty() { Ok(settings) } else { Err(check.mistakes) }
 }
 
 fn read_file(text: &str) -> Read<String> {
@@ -145,6 +179,16 @@ impl Check {
             }
         }
         Named(found)
+    }
+
+    fn limits(&mut self) -> SandboxLimits {
+        SandboxLimits {
+            memory_mib: self.number("limits.memory_mib", 1, 4096),
+            fuel_per_change: self
+                .value("limits.fuel_per_change", |text| values::number(text, 1, u64::MAX >> 20))
+                .unwrap_or_default(),
+            time_ms: self.number("limits.time_ms", 1, 600_000),
+        }
     }
 
     fn policies(&mut self) -> Policies {

@@ -7,8 +7,8 @@ use jiff::SignedDuration;
 
 use super::keys::nearest;
 use super::{
-    Compression, DeadLetters, Framing, LogFormat, OutOfRange, SchemaChanges, Start, Tombstones, TopicPattern,
-    Truncate, Unavailable,
+    Compression, DeadLetters, Framing, LogFormat, OutOfRange, Pin, SchemaChanges, Start, Tombstones,
+    TopicPattern, Truncate, Unavailable,
 };
 
 /// What a text means, or what is wrong with it.
@@ -55,6 +55,11 @@ fn one_of<T: Copy>(text: &str, choices: &[(&str, T)]) -> Read<T> {
     let near = nearest(text, names.iter().copied())
         .map_or(String::new(), |name| format!("; the nearest is `{name}`"));
     Err(format!("`{text}` is none of {}{near}", names.join(", ")))
+}
+
+/// What to do when the transform of a sealed range is gone.
+pub fn pin(text: &str) -> Read<Pin> {
+    one_of(text, &[("prefer", Pin::Prefer), ("strict", Pin::Strict)])
 }
 
 /// Where to start.

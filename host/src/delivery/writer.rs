@@ -21,7 +21,6 @@ pub struct Writer<'a> {
     target: Option<&'a dyn Target>,
     clock: &'a dyn Clock,
     range: &'a Range,
-    transform: &'a str,
     give_up: &'a dyn Fn() -> bool,
     /// The series of attempts that the range's seal says.
     series: Cell<u32>,
@@ -33,11 +32,10 @@ impl<'a> Writer<'a> {
         target: Option<&'a dyn Target>,
         clock: &'a dyn Clock,
         range: &'a Range,
-        transform: &'a str,
         give_up: &'a dyn Fn() -> bool,
     ) -> Self {
         let series = Cell::new(range.recovered.as_ref().map_or(0, |seal| seal.series));
-        Writer { log, target, clock, range, transform, give_up, series }
+        Writer { log, target, clock, range, give_up, series }
     }
 
     /// The range that it writes.
@@ -89,24 +87,13 @@ impl<'a> Writer<'a> {
         inserter.insert(job, series, verify || self.range.recovered.is_some())
     }
 
-    /// Writes the range's end and the transform's digest into the log, before anything is inserted. False: the
+    /// Writes the range's end, the transform's digest and its pin into the log, before anything is inserted. False: the
     /// partition was taken away, or the host is to stop.
     pub(super) fn seal(&self) -> Result<bool> {
         let (Some(log), Some(_)) = (self.log, self.target) else { return Ok(true) };
-        let Range { partition, first, last, epoch, recovered, .. } = self.range;
-        if let Some(sealed) = recovered.as_ref().filter(|sealed| sealed.transform != self.transform) {
-            tracing::warn!(
-                topic = &*partition.0,
-                partition = partition.1,
-                first,
-                last,
-                "this range was sealed by transform {} and is finished by {}",
-                sealed.transform,
-                self.transform
-            );
-        }
-        let (transform, series) = (self.transform.to_owned(), self.series.get());
-        let seal = Seal { last: *last, transform, series, epoch: *epoch };
+        let Range { partition, first, last, epoch, transform, pin, .. } = self.range;
+        let (transform, pin, series) = (transform.clone(), pin.clone(), self.series.get());
+        let seal = Seal { last: *last, transform, pin, series, epoch: *epoch };
         let mut wait = SEAL_WAITS.0;
         loop {
             chaos::point("sealing");

@@ -62,7 +62,7 @@ struct Ends<'a> {
 impl<'a> Deliverer<'a> {
     pub(super) fn new(reach: Reach, rows: Rows, letters: Letters, print: Option<&'a mut dyn Write>) -> Self {
         let client = reach.client.clone().filter(|_| matches!(rows, Rows::ClickHouse));
-        let delivery = Delivery::new(reach.commits.clone(), client, SystemClock, reach.transform.clone());
+        let delivery = Delivery::new(reach.commits.clone(), client, SystemClock);
         let ends = Ends { reach, rows, letters, print, summary: Summary::default() };
         Deliverer { delivery, ends, started: None }
     }
@@ -81,7 +81,8 @@ impl<'a> Deliverer<'a> {
         let (batch, assignment) = (&prepared.source.batch, prepared.source.assignment);
         let (partition, recovered) = (prepared.partition(), prepared.source.recovered.clone());
         let (first, last, epoch) = (batch.first, batch.last, batch.epoch);
-        let range = Range { partition, assignment, first, last, epoch, recovered };
+        let (transform, pin) = (prepared.maker.transform.clone(), Some(prepared.maker.pin.clone()));
+        let range = Range { partition, assignment, first, last, epoch, transform, pin, recovered };
         let ends = &mut self.ends;
         let mut writing = Writing { ends, prepared: &prepared, stop, refused: Vec::new(), rows: 0 };
         self.delivery.deliver(&range, &mut writing, &|| stop.give_up())
@@ -113,6 +114,9 @@ impl Work for Writing<'_, '_> {
         let has_work = self.prepared.has_work();
         if has_work {
             self.check_order_of_emptied()?;
+            // Before the seal: the range is not begun, and a mended transform may make its rows.
+            let Ends { reach, letters, .. } = &mut *self.ends;
+            letters.stop_at(reach, self.prepared)?;
         }
         Ok(has_work)
     }
@@ -222,7 +226,7 @@ impl Writing<'_, '_> {
         let (prepared, reach) = (self.prepared, &self.ends.reach);
         let batch = &prepared.source.batch;
         let expected = prepared.identities_in(&part.table.name);
-        let values = prepared.values(&reach.transform);
+        let values = prepared.values(&prepared.maker.transform);
         let mut verify = false;
         let (mut table, mut binding) = (part.table.clone(), part.binding.clone());
         for _ in 0..MAX_REPAIRS {
@@ -258,8 +262,8 @@ impl Writing<'_, '_> {
                 Landed::Abandoned => return Ok(None),
                 Landed::TableChanged(why) => {
                     tracing::warn!(table = table.name, "{why}: reading the table again");
-                    reach.targets.forget(&table.name);
-                    let bound = reach.targets.bound(&part.rows, batch.epoch, self.stop)?;
+                    prepared.maker.targets.forget(&table.name);
+                    let bound = prepared.maker.targets.bound(&part.rows, batch.epoch, self.stop)?;
                     let Some(bound) = bound else { return Ok(None) };
                     (table, binding) = bound;
                     verify = true;
@@ -300,6 +304,7 @@ impl Summary {
         let cut = prepared.parts.iter().filter(|part| !part.binding.left_out.is_empty());
         self.left_out += cut.map(|part| part.identities.len() as u64).sum::<u64>();
         self.same_key += prepared.counts.same_key;
+        self.other_transform += u64::from(prepared.by_another);
         self.truncates_ignored += prepared.counts.truncates_ignored;
         self.grown += u64::from(prepared.counts.grown);
         for part in &prepared.parts {

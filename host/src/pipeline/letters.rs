@@ -55,6 +55,19 @@ impl Letters {
         })
     }
 
+    /// Stops at the first dead letter that a batch comes with, where that is what dead letters do.
+    ///
+    /// # Errors
+    /// There is one.
+    pub(super) fn stop_at(&mut self, reach: &Reach, prepared: &Prepared) -> Result<()> {
+        match (self, prepared.rejections.first()) {
+            (Letters::Keeper(keeper @ Keeper::Stop), Some(first)) => {
+                keeper.keep(&[letter(reach, prepared, first)])
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Keeps a batch's dead letters: those that it came with, and `more` that the server refused. False:
     /// given up.
     pub(super) fn keep(
@@ -109,7 +122,7 @@ fn letter<'a>(reach: &'a Reach, prepared: &'a Prepared, rejection: &'a Rejection
         value: record.value.map(|value| value.of(&batch.arena)),
         stage: rejection.stage,
         reason: &rejection.reason,
-        transform: &reach.transform,
+        transform: &prepared.maker.transform,
         pipeline: &reach.pipeline,
     }
 }

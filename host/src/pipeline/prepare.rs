@@ -6,7 +6,6 @@ use std::sync::Arc;
 use anyhow::{Result, anyhow};
 
 use super::Stop;
-use super::epochs::Ledger;
 use super::targets::Targets;
 use crate::chaos;
 use crate::clickhouse::block::{self, Values};
@@ -14,7 +13,7 @@ use crate::clickhouse::convert::Profile;
 use crate::clickhouse::insert::Identity;
 use crate::clickhouse::policy::Replaced;
 use crate::clickhouse::table::{Binding, Table};
-use crate::commit::DIGEST_DIGITS;
+use crate::commit::{DIGEST_DIGITS, Seal};
 use crate::config::Truncate;
 use crate::dead_letter::Stage;
 use crate::debezium::{Decoded, Decoder, Op, Rejected};
@@ -33,14 +32,31 @@ pub(super) struct Preparer {
     transform: Transform,
     decoder: Decoder,
     plans: Plans,
-    targets: Arc<Targets>,
+    maker: Arc<Maker>,
     truncate: Truncate,
-    /// Where it is written down which life of a topic is read.
-    ledger: Option<Ledger>,
     /// Whether it was said that rows of one change have one key.
     said_same_key: bool,
     /// The topics of which it was said that they have got more partitions.
     said_grown: HashSet<Arc<str>>,
+}
+
+/// What made a batch's rows, and the tables as it knows them.
+pub(super) struct Maker {
+    /// The beginning of the transform's digest.
+    pub transform: String,
+    /// The pin: all that decided the rows.
+    pub pin: String,
+    pub targets: Arc<Targets>,
+}
+
+impl Maker {
+    /// Whether `seal` is of this one. Older hosts wrote no pin.
+    pub(super) fn has_sealed(&self, seal: &Seal) -> bool {
+        match &seal.pin {
+            Some(pin) => *pin == self.pin,
+            None => seal.transform == self.transform,
+        }
+    }
 }
 
 /// Rows for one table, encoded.
@@ -93,27 +109,32 @@ pub(super) struct Prepared {
     pub rejections: Vec<Rejection>,
     pub counts: Counts,
     pub profile: Arc<Profile>,
+    pub maker: Arc<Maker>,
+    /// Whether another transform sealed the range, and is gone.
+    pub by_another: bool,
 }
 
 impl Preparer {
     pub(super) fn new(
         transform: Transform,
+        pin: String,
         decoder: Decoder,
         targets: Arc<Targets>,
         truncate: Truncate,
-        ledger: Option<Ledger>,
     ) -> Self {
+        let digest = transform.digest()[..DIGEST_DIGITS].to_owned();
+        let maker = Arc::new(Maker { transform: digest, pin, targets });
         let (plans, said_same_key, said_grown) = (Plans::default(), false, HashSet::new());
-        Preparer { transform, decoder, plans, targets, truncate, ledger, said_same_key, said_grown }
+        Preparer { transform, decoder, plans, maker, truncate, said_same_key, said_grown }
+    }
+
+    /// Whose rows it makes.
+    pub(super) fn maker(&self) -> &Arc<Maker> {
+        &self.maker
     }
 
     /// None: given up while waiting for the schema registry or the target.
     pub(super) fn prepare(&mut self, mut source: SourceBatch, stop: &Stop) -> Result<Option<Prepared>> {
-        if let Some(ledger) = &mut self.ledger
-            && ledger.record(&source.batch.topic, &source.incarnation, stop)?.is_none()
-        {
-            return Ok(None);
-        }
         if self.decoder.learn(&source.batch, &|| stop.give_up())?.is_none() {
             return Ok(None);
         }
@@ -127,7 +148,7 @@ impl Preparer {
         let not_changes = decoded.not_changes.total();
         let mut counts = Counts { kept, filtered: filtered + not_changes, not_changes, ..Counts::default() };
 
-        let targets = &self.targets;
+        let targets = &self.maker.targets;
         let mut refused: HashMap<u32, String> = HashMap::new();
         let mut taken = Vec::with_capacity(rows.len());
         for rows in rows {
@@ -144,7 +165,7 @@ impl Preparer {
         let emptied = self.emptied(&source, &decoded, &mut counts, stop)?;
         let Some(emptied) = emptied else { return Ok(None) };
         counts.grown = taken.iter().any(ShapeRows::is_keyed) && self.say_grown(&source);
-        let targets = &self.targets;
+        let targets = &self.maker.targets;
         let profile = targets.profile();
         let mut parts = Vec::with_capacity(taken.len());
         for rows in taken {
@@ -152,8 +173,10 @@ impl Preparer {
             let replaced = Replaced::default();
             parts.push(Part { table, binding, rows, identities: vec![], body: vec![], replaced });
         }
-        let mut prepared = Prepared { source, decoded, parts, emptied, rejections, counts, profile };
-        let transform = &self.transform.digest()[..DIGEST_DIGITS];
+        let (maker, by_another) = (self.maker.clone(), false);
+        let mut prepared =
+            Prepared { source, decoded, parts, emptied, rejections, counts, profile, maker, by_another };
+        let transform = &self.maker.transform;
         prepared.refuse_too_large(transform, &mut refused);
         let same_key = prepared.keep_last_of_key(transform);
         prepared.counts.same_key = same_key;
@@ -207,7 +230,7 @@ impl Preparer {
         let truncates = decoded.changes.iter().filter(|change| change.op == Op::Truncate);
         for (change, shape) in truncates.map(|change| (change, self.decoder.shape(change.shape))) {
             let known = self.plans.keyed_targets(shape);
-            let Some(tables) = self.targets.keyed(shape, &known, stop)? else { return Ok(None) };
+            let Some(tables) = self.maker.targets.keyed(shape, &known, stop)? else { return Ok(None) };
             if known.is_empty() && tables.is_empty() {
                 continue; // it feeds logs only
             }

@@ -17,8 +17,6 @@ const TOKEN_DIGITS: usize = 32;
 pub(super) struct Reach {
     /// The pipeline's name.
     pub pipeline: String,
-    /// The beginning of the transform's digest.
-    pub transform: String,
     /// Whether records have lasting coordinates. Lines have none: their rows cannot be told from those of
     /// another file.
     pub lasting: bool,

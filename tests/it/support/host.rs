@@ -29,6 +29,8 @@ impl Host {
         }
         let folder = places::new_folder();
         command.env_remove("RUST_LOG").env("NO_COLOR", "1").current_dir(&folder);
+        // Never this user's own.
+        command.env("XDG_STATE_HOME", &folder);
         Host { command, arguments: Vec::new(), input: None, folder }
     }
 

@@ -1,0 +1,311 @@
+//! Which transform makes the rows of a batch: the one that runs now, or, for a range that was sealed, the one
+//! that sealed it (promise D12 of `docs/invariants.md`).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow};
+use tokio::runtime::Handle;
+
+use super::epochs::Ledger;
+use super::prepare::{Prepared, Preparer};
+use super::targets::Targets;
+use super::{Stop, header_names, start};
+use crate::chaos::{self, Bug};
+use crate::clickhouse::client::Client;
+use crate::commit::Seal;
+use crate::config::{Pin, Settings, Sink, Source};
+use crate::debezium::Decoder;
+use crate::debezium::registry::{self, Registry};
+use crate::error::Classify;
+use crate::pins::Kept;
+use crate::pins::store::Store;
+use crate::source::SourceBatch;
+use crate::transform::Transform;
+
+/// How often it is noted at most that the transform is in use, for hosts that prune what is kept.
+const NOTE_USE: Duration = Duration::from_secs(60);
+
+/// The stages that compute, once for the settings of now, and once for those that sealed the last range which
+/// others had begun.
+pub(super) struct Pinned {
+    now: Preparer,
+    then: Option<Preparer>,
+    settings: Settings,
+    client: Option<Client>,
+    runtime: Handle,
+    /// Where it is written down which life of a topic is read.
+    ledger: Option<Ledger>,
+    store: Store,
+    /// The transform of now, where ranges are sealed and it can be kept; and when its use was noted last.
+    kept: Option<(Kept, Instant)>,
+}
+
+/// Who makes the rows of a batch.
+#[derive(Debug, PartialEq, Eq)]
+enum Choice {
+    /// The transform of now.
+    Now,
+    /// The one that sealed the range: [`Pinned::then`].
+    Then,
+    /// The transform of now, for the one that sealed the range is gone.
+    NowInItsPlace,
+}
+
+impl Pinned {
+    /// Keeps the transform where it will seal ranges. That it cannot be kept is said, and is no error.
+    pub(super) fn open(
+        settings: &Settings,
+        transform: Transform,
+        component: Vec<u8>,
+        client: Option<Client>,
+        ledger: Option<Ledger>,
+    ) -> Result<Self> {
+        let kept = Kept::new(component, settings.deciding.clone());
+        let runtime = Handle::current();
+        let now = preparer(settings, transform, kept.pin(), client.as_ref(), &runtime)?;
+        let store = Store::new(settings.state_dir.as_deref(), &settings.name);
+        let seals = matches!((&settings.source, &settings.sink), (Source::Kafka(_), Sink::ClickHouse(_)));
+        let kept = (seals && !settings.dry_run && keep(&store, &kept)).then(|| (kept, Instant::now()));
+        if kept.is_some() {
+            store.prune();
+        }
+        let settings = settings.clone();
+        Ok(Pinned { now, then: None, settings, client, runtime, ledger, store, kept })
+    }
+
+    /// The tables, as the transform of now knows them.
+    pub(super) fn targets(&self) -> Arc<Targets> {
+        self.now.maker().targets.clone()
+    }
+
+    /// None: given up while waiting for the schema registry or the target.
+    ///
+    /// # Errors
+    /// What [`Preparer::prepare`] meets; a range whose transform is gone, where the configuration says strict.
+    pub(super) fn prepare(&mut self, source: SourceBatch, stop: &Stop) -> Result<Option<Prepared>> {
+        if let Some(ledger) = &mut self.ledger
+            && ledger.record(&source.batch.topic, &source.incarnation, stop)?.is_none()
+        {
+            return Ok(None);
+        }
+        self.note_use();
+        let choice = self.choose(&source)?;
+        let preparer = match (&choice, &mut self.then) {
+            (Choice::Then, Some(then)) => then,
+            _ => &mut self.now,
+        };
+        let mut prepared = preparer.prepare(source, stop)?;
+        if let Some(prepared) = &mut prepared {
+            prepared.by_another = choice == Choice::NowInItsPlace;
+        }
+        Ok(prepared)
+    }
+
+    fn choose(&mut self, source: &SourceBatch) -> Result<Choice> {
+        let Some(seal) = &source.recovered else { return Ok(Choice::Now) };
+        if self.now.maker().has_sealed(seal) || chaos::has(Bug::PinIgnored) {
+            return Ok(Choice::Now);
+        }
+        let batch = &source.batch;
+        let sealed_by = seal.pin.as_ref().map_or(String::new(), |pin| format!(" (pin {pin})"));
+        let sealed_by = format!("this range was sealed by transform {}{sealed_by}", seal.transform);
+        let place = format!("{}/{}, offsets {} to {}", batch.topic, batch.partition, batch.first, batch.last);
+        match self.bring_back(seal) {
+            Ok(()) => {
+                tracing::info!(range = place, "{sealed_by}, which finishes it");
+                Ok(Choice::Then)
+            }
+            Err(why) if self.settings.pin == Pin::Strict => {
+                Err(anyhow!("{sealed_by}, and that is gone: {why} ({place})")).environment().help(
+                    "start with that transform again, with its parameters and settings; or let this one finish the range \
+                     with --pin prefer, and rows that landed stay as they are",
+                )
+            }
+            Err(why) => {
+                let maker = self.now.maker();
+                tracing::warn!(
+                    range = place,
+                    "{sealed_by} and is finished by {} (pin {}): {why}",
+                    maker.transform,
+                    maker.pin
+                );
+                Ok(Choice::NowInItsPlace)
+            }
+        }
+    }
+
+    /// Has the transform of `seal` in [`Self::then`]. The error says why that cannot be.
+    fn bring_back(&mut self, seal: &Seal) -> Result<(), String> {
+        if self.then.as_ref().is_some_and(|then| then.maker().has_sealed(seal)) {
+            return Ok(());
+        }
+        let pin = seal.pin.as_ref().ok_or("the host that sealed it kept none")?;
+        let kept = self.store.load(pin)?;
+        let settings = self.settings.as_sealed(&kept.deciding).map_err(|mistakes| mistakes.to_string())?;
+        if !header_names(&self.settings).has_all(&header_names(&settings)) {
+            return Err("it needs headers of records that are not read any more".to_owned());
+        }
+        let transform = start(&kept.component, &settings).map_err(|error| format!("{error:#}"))?;
+        let then = preparer(&settings, transform, pin, self.client.as_ref(), &self.runtime);
+        self.then = Some(then.map_err(|error| format!("{error:#}"))?);
+        Ok(())
+    }
+
+    /// Keeps what runs from being pruned by others, and writes it again should it be gone.
+    fn note_use(&mut self) {
+        let Some((kept, noted)) = self.kept.as_mut().filter(|(_, noted)| noted.elapsed() >= NOTE_USE) else {
+            return;
+        };
+        *noted = Instant::now();
+        if !self.store.touch(kept.pin()) && !keep(&self.store, kept) {
+            self.kept = None;
+        }
+    }
+}
+
+/// False: it could not be kept, which was said.
+fn keep(store: &Store, kept: &Kept) -> bool {
+    match store.save(kept) {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!(
+                "the transform is not kept: {error:#}; when another takes its place, it cannot finish the ranges that it \
+                 began: set `state_dir` to a folder that the host may write to"
+            );
+            false
+        }
+    }
+}
+
+/// The stages that compute, by these settings.
+fn preparer(
+    settings: &Settings,
+    transform: Transform,
+    pin: &str,
+    client: Option<&Client>,
+    runtime: &Handle,
+) -> Result<Preparer> {
+    let mut decoder = Decoder::with(settings.records.clone());
+    if let Some(registry) = &settings.registry {
+        let client = registry::client::Client::new(registry, runtime.clone())?;
+        decoder = decoder.with_registry(Registry::new(Box::new(client), registry.framing));
+    }
+    let targets = Arc::new(Targets::new(client.cloned(), settings));
+    Ok(Preparer::new(transform, pin.to_owned(), decoder, targets, settings.truncate))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::keys::key;
+    use crate::config::layer::{Item, Layer, Origin};
+    use crate::config::{Request, Surroundings};
+    use crate::debezium::fixture;
+    use crate::pipeline::loaded;
+    use crate::signal::Shutdown;
+
+    const EVENT: &str = r#"{"before":null,"after":{"id":1,"made_at":1704067200000000},"op":"u",
+        "source":{"connector":"postgresql","db":"d","schema":"s","table":"t"}}"#;
+
+    /// A host that reads times in `unit`.
+    fn host(unit: &str, state_dir: Option<&Path>, pin: &str) -> Pinned {
+        let mut flags = Layer::default();
+        let mut set = |name: &str, member: Option<&str>, text: &str| {
+            let item = Item { name: member.map(Into::into), text: text.into(), origin: Origin::Default };
+            flags.push(key(name).unwrap(), item);
+        };
+        set("params", Some("unit"), unit);
+        set("pin", None, pin);
+        if let Some(dir) = state_dir {
+            set("state_dir", None, dir.to_str().unwrap());
+        }
+        let request = Request { flags, ..Request::default() };
+        let settings = crate::config::load(&request, &Surroundings::default()).unwrap().settings;
+        let (transform, component) = loaded(&settings).unwrap();
+        Pinned::open(&settings, transform, component, None, None).unwrap()
+    }
+
+    fn range(sealed_by: Option<&Pinned>) -> SourceBatch {
+        let seal = |host: &Pinned| {
+            let maker = host.now.maker();
+            Seal {
+                last: 0,
+                transform: maker.transform.clone(),
+                pin: Some(maker.pin.clone()),
+                series: 0,
+                epoch: 0,
+            }
+        };
+        let batch = fixture::batch("d.s.t", &[(None::<&str>, Some(EVENT))]);
+        let incarnation = Arc::default();
+        SourceBatch { batch, assignment: 1, recovered: sealed_by.map(seal), incarnation }
+    }
+
+    /// The rows of a range, as they are sent; the pin of its seal; whether another transform made them.
+    fn made(host: &mut Pinned, range: SourceBatch) -> Result<(Vec<u8>, String, bool)> {
+        let prepared = host.prepare(range, &Stop::new(Shutdown::new()))?.unwrap();
+        assert_eq!(prepared.parts.len(), 1, "it makes rows");
+        Ok((prepared.parts[0].body.clone(), prepared.maker.pin.clone(), prepared.by_another))
+    }
+
+    /// Whether a range that one host sealed has that one's rows when the next host has finished it, and the next
+    /// range the next one's.
+    fn is_finished_as_it_was_begun() -> bool {
+        let folder = tempfile::tempdir().unwrap();
+        let mut first = host("ns", Some(folder.path()), "strict");
+        let mut next = host("us", Some(folder.path()), "strict");
+        let begun = made(&mut first, range(None)).unwrap();
+        let finished = made(&mut next, range(Some(&first))).unwrap();
+        let own = made(&mut next, range(None)).unwrap();
+        assert!(own.0 != begun.0 && own.1 != begun.1, "the two make different rows");
+        let own_sealed = range(Some(&next));
+        assert_eq!(made(&mut next, own_sealed).unwrap(), own);
+        finished == begun
+    }
+
+    #[test]
+    fn a_range_is_finished_by_the_transform_that_sealed_it_and_a_host_that_ignores_it_is_found_out() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let _context = runtime.enter();
+        assert!(chaos::with(None, is_finished_as_it_was_begun));
+        assert!(!chaos::with(Some(Bug::PinIgnored), is_finished_as_it_was_begun));
+    }
+
+    #[test]
+    fn where_the_transform_is_gone_the_next_one_says_so_or_stops() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let _context = runtime.enter();
+        let folder = tempfile::tempdir().unwrap();
+        let first = host("ns", None, "prefer");
+        let mut prefers = host("us", Some(folder.path()), "prefer");
+        let (rows, pin, by_another) = made(&mut prefers, range(Some(&first))).unwrap();
+        assert_eq!(
+            (&rows, &pin, by_another),
+            (&made(&mut prefers, range(None)).unwrap().0, &prefers.now.maker().pin, true)
+        );
+        let error = made(&mut host("us", Some(folder.path()), "strict"), range(Some(&first))).unwrap_err();
+        assert!(format!("{error:#}").contains("it is not kept in"), "{error:#}");
+        // A seal of a host that wrote no pins is known by the component alone.
+        let mut old = range(Some(&first));
+        old.recovered.as_mut().unwrap().pin = None;
+        assert!(!made(&mut host("us", None, "strict"), old).unwrap().2);
+    }
+
+    #[test]
+    fn what_is_in_use_is_written_again_when_it_is_gone() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let _context = runtime.enter();
+        let folder = tempfile::tempdir().unwrap();
+        let mut host = host("ns", Some(folder.path()), "prefer");
+        let kept = folder.path().join("transforms");
+        std::fs::remove_dir_all(&kept).unwrap();
+        host.note_use();
+        assert!(!kept.exists(), "it is looked at once in a while");
+        host.kept.as_mut().unwrap().1 -= NOTE_USE;
+        host.note_use();
+        assert_eq!(std::fs::read_dir(&kept).unwrap().count(), 1);
+    }
+}
