@@ -142,6 +142,7 @@ impl<'a> Stages<'a> {
             Source::Kafka(source) => {
                 let headers = header_names(settings);
                 let (input, commits) = kafka::open(source, settings.batch, headers, settings.dry_run)?;
+                preparer.prune(&commits);
                 (Input::Kafka(Box::new(input)), Some(commits))
             }
             Source::Lines { .. } => (Input::Lines, None),
