@@ -148,6 +148,7 @@ impl<'a> Stages<'a> {
                 let headers = header_names(settings);
                 let (input, commits) =
                     kafka::open(source, settings.batch, headers, settings.dry_run, epochs)?;
+                preparer.prune(&commits);
                 (Input::Kafka(Box::new(input)), Some(commits))
             }
             Source::Lines { .. } => (Input::Lines, None),

@@ -1,6 +1,7 @@
 //! A transform is replaced while a range is pending that it began.
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 use std::{env, fs};
 
 use serde_json::{Value, json};
@@ -213,4 +214,35 @@ fn a_transform_is_kept_for_this_user_only_and_not_in_the_working_folder() {
     let name = file.file_name().and_then(|name| name.to_str()).expect("UTF-8");
     assert!(name.starts_with("pins_secret@"), "{name}");
     assert!(env::var_os("HOME").is_none_or(|home| !file.starts_with(Path::new(&home).join(".local"))));
+}
+
+#[test]
+fn a_transform_is_kept_as_long_as_a_range_needs_it_and_no_longer() {
+    let begun = Begun::by("pins_prune", lost(), |host| host.transform("all_changes"));
+    let [first] = begun.kept().try_into().expect("one transform is kept");
+    // Used longest ago, and many others were used since; those of another pipeline do not count.
+    let make_old = || {
+        let file = fs::File::options().append(true).open(&first).expect("it is kept");
+        file.set_modified(SystemTime::UNIX_EPOCH).expect("it has a time");
+    };
+    make_old();
+    let folder = first.parent().expect("a folder");
+    for number in 0..12 {
+        fs::write(folder.join(format!("pins_prune@{number:016x}")), "").expect("a file");
+        fs::write(folder.join(format!("other@{number:016x}")), "").expect("a file");
+    }
+    let next = || begun.host().transform("update_only").args(["--pin", "strict"]).succeed();
+    next();
+    assert_eq!(begun.rows("my_table", "op"), ["0\tc\t50", "0\tu\t50", "1\tc\t50", "1\tu\t50", "2\tu\t50"]);
+    assert!(first.exists());
+    let of = |pipeline: &str| {
+        let names = begun.kept().into_iter().filter_map(|path| Some(path.file_name()?.to_owned()));
+        names.filter(|name| name.to_str().is_some_and(|name| name.starts_with(pipeline))).count()
+    };
+    // The last eight, and the one that was needed.
+    assert_eq!((of("pins_prune@"), of("other@")), (9, 12));
+    make_old();
+    next();
+    assert!(!first.exists(), "no range needs it any more");
+    assert_eq!((of("pins_prune@"), of("other@")), (8, 12));
 }

@@ -13,8 +13,8 @@ use anyhow::{Context as _, Result};
 
 use super::Kept;
 
-/// The transforms that are kept for a pipeline: those that were used last. One is used where a host runs it, and
-/// where a pending range is found that it sealed.
+/// The transforms that are kept for a pipeline whether a range needs them or not: those that were used last. One is
+/// used where a host runs it, and where a range is finished that it sealed.
 const MAX_KEPT: usize = 8;
 /// A file that is kept has at most so many bytes; no component has as many.
 const MAX_FILE_BYTES: u64 = 1 << 30;
@@ -84,8 +84,10 @@ impl Store {
         self.folder.as_ref().is_some_and(|folder| touch(&self.path(folder, pin)).is_ok())
     }
 
-    /// Removes all of the pipeline's files but for those that were used last. What cannot be removed stays.
-    pub fn prune(&self) {
+    /// Removes the pipeline's files but for those that were used last, and for the pins that `pending` says ranges
+    /// have; none where that is not known now, and nothing is removed. It is asked only where there is something
+    /// to remove. What cannot be removed stays.
+    pub fn prune(&self, pending: impl FnOnce() -> Option<Vec<String>>) {
         let Some(entries) = self.folder.as_ref().and_then(|folder| fs::read_dir(folder).ok()) else { return };
         let mut own = Vec::new();
         for entry in entries.flatten() {
@@ -97,14 +99,18 @@ impl Store {
                 if name.ends_with(".tmp") && age > UNFINISHED {
                     let _ = fs::remove_file(entry.path());
                 }
-            } else if name.rsplit_once(BETWEEN).is_some_and(|(pipeline, _)| pipeline == self.pipeline) {
-                own.push((used, entry.path()));
+            } else if let Some((_, pin)) =
+                name.rsplit_once(BETWEEN).filter(|(pipeline, _)| *pipeline == self.pipeline)
+            {
+                own.push((used, pin.to_owned(), entry.path()));
             }
         }
-        own.sort();
         let beyond = own.len().saturating_sub(MAX_KEPT);
-        for (_, path) in own.drain(..beyond) {
-            tracing::debug!("{}: not used for longest, removed", path.display());
+        let Some(pending) = (beyond > 0).then(pending).flatten() else { return };
+        own.sort();
+        let needed = |pin: &String| pending.contains(pin);
+        for (_, pin, path) in own.drain(..beyond).filter(|(_, pin, _)| !needed(pin)) {
+            tracing::debug!(pin, "a transform that no range needs and that was not used for long is removed");
             let _ = fs::remove_file(path);
         }
     }
@@ -184,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn the_transforms_that_were_used_last_are_kept_and_those_of_others() {
+    fn transforms_that_ranges_need_or_that_were_used_last_are_kept_and_those_of_others() {
         let folder = tempfile::tempdir().unwrap();
         let (store, other) = (Store::new(Some(folder.path()), "p"), Store::new(Some(folder.path()), "p@x"));
         other.save(&kept("other")).unwrap();
@@ -202,13 +208,18 @@ mod tests {
         assert!(store.load(component(0).pin()).is_ok() && store.touch(component(1).pin()));
         let unfinished = transforms.join(".1.tmp");
         let file = File::create(&unfinished).unwrap();
-        store.prune();
+        store.prune(|| None);
         assert!(unfinished.exists(), "another host may be writing it");
         file.set_modified(SystemTime::now() - 2 * UNFINISHED).unwrap();
-        store.prune();
+        assert_eq!(files(folder.path()), MAX_KEPT + 5, "what is pending is not known");
+        store.prune(|| Some(vec![component(3).pin().to_owned()]));
         assert!(!unfinished.exists());
-        let is_kept = |number: usize| store.load(component(number).pin()).is_ok();
-        assert_eq!((0..MAX_KEPT + 3).filter(|number| !is_kept(*number)).collect::<Vec<_>>(), [2, 3, 4]);
+        let path = |number: usize| store.path(&transforms, component(number).pin());
+        assert_eq!((0..MAX_KEPT + 3).filter(|number| !path(*number).exists()).collect::<Vec<_>>(), [2, 4]);
+        // Nothing refers to it any more.
+        store.prune(|| Some(vec![]));
+        assert_eq!((0..MAX_KEPT + 3).filter(|number| !path(*number).exists()).collect::<Vec<_>>(), [2, 3, 4]);
+        store.prune(|| panic!("nothing is to be removed"));
         assert!(other.load(kept("other").pin()).is_ok());
         assert!(!store.touch(component(2).pin()));
     }

@@ -21,6 +21,7 @@ use crate::error::Classify;
 use crate::pins::Kept;
 use crate::pins::store::Store;
 use crate::source::SourceBatch;
+use crate::source::kafka::Commits;
 use crate::transform::Transform;
 
 /// How often it is noted at most that the transform is in use, for hosts that prune what is kept.
@@ -67,9 +68,6 @@ impl Pinned {
         let store = Store::new(settings.state_dir.as_deref(), &settings.name);
         let seals = matches!((&settings.source, &settings.sink), (Source::Kafka(_), Sink::ClickHouse(_)));
         let kept = (seals && !settings.dry_run && keep(&store, &kept)).then(|| (kept, Instant::now()));
-        if kept.is_some() {
-            store.prune();
-        }
         let settings = settings.clone();
         Ok(Pinned { now, then: None, settings, client, runtime, ledger, store, kept })
     }
@@ -77,6 +75,20 @@ impl Pinned {
     /// The tables, as the transform of now knows them.
     pub(super) fn targets(&self) -> Arc<Targets> {
         self.now.maker().targets.clone()
+    }
+
+    /// Removes transforms that no range of the group needs any more. What fails is tried at the next start.
+    pub(super) fn prune(&self, commits: &Commits) {
+        if self.kept.is_none() {
+            return;
+        }
+        self.store.prune(|| match commits.pending() {
+            Ok(seals) => Some(seals.into_iter().filter_map(|seal| seal.pin).collect()),
+            Err(error) => {
+                tracing::debug!("old transforms are not removed now: {error:#}");
+                None
+            }
+        });
     }
 
     /// None: given up while waiting for the schema registry or the target.

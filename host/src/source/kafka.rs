@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message};
@@ -439,6 +439,25 @@ impl Commits {
         let metadata = metadata.with_context(|| format!("asking how many partitions topic {topic} has"))?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         Ok(found.map_or(0, |topic| topic.partitions().len()))
+    }
+
+    /// The seals of all ranges that are pending in the group, whichever member has their partitions.
+    ///
+    /// # Errors
+    /// The brokers do not say, or a commit is not of this program.
+    pub fn pending(&self) -> Result<Vec<Seal>> {
+        let metadata =
+            self.consumer.fetch_metadata(None, client::REQUEST_TIMEOUT).context("asking for topics")?;
+        let mut list = TopicPartitionList::new();
+        for topic in metadata.topics() {
+            for partition in topic.partitions() {
+                list.add_partition(topic.name(), partition.id());
+            }
+        }
+        let committed = self.consumer.committed_offsets(list, client::REQUEST_TIMEOUT);
+        let committed = committed.context("asking for the group's commits")?;
+        let seals = committed.elements().into_iter().map(|element| Seal::parse(element.metadata()));
+        seals.filter_map(Result::transpose).collect::<Result<_, _>>().map_err(|reason| anyhow!(reason))
     }
 }
 
