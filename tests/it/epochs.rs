@@ -47,9 +47,9 @@ fn rows_and_dead_letters_of_a_topic_that_was_made_anew_stand_beside_those_of_the
     // Other records at the same offsets, in ranges of the same ends.
     topic.produce(1, &[updates(100, 200), bad("new")].concat());
     let ended = run();
+    has_once(&database, 200, &["0\t100\t100", "1\t100\t100"]);
     assert!(ended.err.contains("the topic was deleted and made anew"), "{ended:?}");
     assert_eq!((ended.counters().kept, ended.counters().rows, ended.counters().rejected), (100, 100, 1));
-    has_once(&database, 200, &["0\t100\t100", "1\t100\t100"]);
     let letters = "SELECT epoch, offset, value FROM _rowgate_dead_letters ORDER BY epoch";
     assert_eq!(database.lines(letters), ["0\t100\told", "1\t100\tnew"]);
     assert_eq!(topic.committed("rowgate-epochs_log"), [(0, 101, "v1;n=1".to_owned())]);
@@ -255,4 +255,22 @@ fn a_topic_that_grew_is_warned_of_once_where_rows_have_keys() {
     log.has_updates_once("my_table", 70);
     let topics = "SELECT epoch, partitions FROM _rowgate_topics ORDER BY partitions";
     assert_eq!(keyed.lines(topics), ["0\t1", "0\t3"]);
+}
+
+#[test]
+fn a_topic_that_comes_back_while_its_host_runs_is_read_on_by_it() {
+    let topic = Topic::new("epochs_back.public.my_table", 1);
+    topic.produce(1, &updates(0, 100));
+    let database = Database::new("epochs_back");
+    let running = host(&topic, &database).args(["-X", "topic.metadata.refresh.interval.ms=500"]).start();
+    database.wait_for_rows("my_table", 100);
+    wait_until("the last commit", || topic.is_done("rowgate-epochs_back"));
+    topic.delete();
+    running.wait_for_line("partition revoked");
+    topic.make_again(1);
+    topic.produce(1, &updates(100, 130));
+    database.wait_for_rows("my_table", 130);
+    let ended = running.drain();
+    assert!(ended.err.contains("the topic was deleted and made anew"), "{ended:?}");
+    has_once(&database, 130, &["0\t100\t100", "1\t30\t30"]);
 }
