@@ -45,16 +45,19 @@ pub enum Bug {
     CommitAfterRevocation,
     /// A sealed range is finished by whichever transform is there.
     PinIgnored,
+    /// A topic that was made anew is taken for the one before.
+    EpochsIgnored,
 }
 
 /// All of them, with the names that the environment knows.
-pub const BUGS: [(Bug, &str); 6] = [
+pub const BUGS: [(Bug, &str); 7] = [
     (Bug::CommitBeforeInsert, "commit_before_insert"),
     (Bug::TokenOfAttempt, "token_of_attempt"),
     (Bug::NoWindow, "no_window"),
     (Bug::OtherCutOnReplay, "other_cut_on_replay"),
     (Bug::CommitAfterRevocation, "commit_after_revocation"),
     (Bug::PinIgnored, "pin_ignored"),
+    (Bug::EpochsIgnored, "epochs_ignored"),
 ];
 
 /// A place where a fault may have been put; `name` is one of [`POINTS`].

@@ -135,7 +135,7 @@ fn names_and_types_of_a_plan_never_become_sql() {
         let found = database.query(&reasons);
         assert!(found.contains(text) && found.ends_with("\t4"), "{mode}: {found}");
     }
-    assert_eq!(database.lines("SHOW TABLES"), ["_rowgate_dead_letters", "x"]);
+    assert_eq!(database.lines("SHOW TABLES"), ["_rowgate_dead_letters", "_rowgate_topics", "x"]);
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod bounds;
 mod corruption;
 mod crashes;
 mod dead_letters;
+mod epochs;
 mod errors;
 mod faults;
 mod fixtures;

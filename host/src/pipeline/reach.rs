@@ -33,17 +33,37 @@ impl Reach {
 
     /// Names one insert of a range: the same in each attempt, by whichever host.
     pub(super) fn token(&self, batch: &Batch, table: &str, part: &str) -> String {
-        let (first, last) = (batch.first, batch.last);
-        let mut text = format!(
-            "{}\0{}\0{}\0{first}\0{last}\0{table}\0{part}",
-            self.pipeline, batch.topic, batch.partition
-        );
-        if batch.epoch > 0 {
-            text += &format!("\0epoch {}", batch.epoch);
-        }
+        let mut text = named(&self.pipeline, batch, table, part);
         if !self.lasting {
             text += &digest(&batch.arena);
         }
         digest(text.as_bytes())[..TOKEN_DIGITS].to_owned()
+    }
+}
+
+/// What a token is the digest of.
+fn named(pipeline: &str, batch: &Batch, table: &str, part: &str) -> String {
+    let Batch { topic, partition, first, last, epoch, .. } = batch;
+    let text = format!("{pipeline}\0{topic}\0{partition}\0{first}\0{last}\0{table}\0{part}");
+    if *epoch > 0 { format!("{text}\0epoch {epoch}") } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::batch::OpenBatch;
+
+    #[test]
+    fn a_batch_has_another_token_in_each_epoch_and_none_of_it_in_the_first() {
+        let named = |epoch: u16| {
+            let mut batch = OpenBatch::new("t".into(), 3, 5, Some(9), Instant::now()).close();
+            batch.epoch = epoch;
+            named("p", &batch, "table", "0")
+        };
+        assert_eq!(named(0), "p\x00t\x003\x005\x009\x00table\x000");
+        assert_ne!(named(0), named(1));
+        assert_ne!(named(1), named(2));
     }
 }

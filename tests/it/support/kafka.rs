@@ -7,13 +7,14 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicRe
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::FromClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::runtime::Runtime;
 
 use super::events::Record;
-use super::{BOUND, Stack};
+use super::{BOUND, Stack, wait_until};
 
 /// A topic of one test.
 pub struct Topic {
@@ -41,10 +42,32 @@ impl Topic {
     /// A new topic.
     pub fn on(stack: &Stack, name: &str, partitions: i32) -> Self {
         let topic = Topic { brokers: stack.brokers().to_owned(), name: name.to_owned() };
-        let new = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
-        let made = runtime().block_on(topic.admin().create_topics([&new], &AdminOptions::new()));
-        made.expect("the broker answers").into_iter().for_each(|made| _ = made.expect("the topic is made"));
+        topic.make(partitions).expect("the topic is made");
         topic
+    }
+
+    fn make(&self, partitions: i32) -> Result<(), RDKafkaErrorCode> {
+        let new = NewTopic::new(&self.name, partitions, TopicReplication::Fixed(1));
+        let made = runtime().block_on(self.admin().create_topics([&new], &AdminOptions::new()));
+        made.expect("the broker answers")
+            .into_iter()
+            .try_for_each(|made| made.map(drop).map_err(|(_, code)| code))
+    }
+
+    /// Deletes it, and with it the positions of groups.
+    pub fn delete(&self) {
+        let deleted = runtime().block_on(self.admin().delete_topics(&[&self.name], &AdminOptions::new()));
+        deleted.expect("the broker answers").into_iter().for_each(|gone| _ = gone.expect("it is deleted"));
+    }
+
+    /// Makes it again after it was deleted, with nothing in it.
+    pub fn make_again(&self, partitions: i32) {
+        // The broker takes its time to delete.
+        wait_until("the topic to be made again", || match self.make(partitions) {
+            Ok(()) => true,
+            Err(RDKafkaErrorCode::TopicAlreadyExists) => false,
+            Err(code) => panic!("{code}"),
+        });
     }
 
     fn client(&self) -> ClientConfig {

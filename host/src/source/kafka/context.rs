@@ -139,8 +139,8 @@ impl HostContext {
             .context("asking for the topics' ids")
             .environment()?;
         for topic in topics {
-            // Gone since it was assigned: what its partitions are asked for next fails.
-            let Some(description) = described.get(topic) else { continue };
+            let gone = || anyhow!("the topic {topic} was deleted while its partitions were handed out");
+            let description = described.get(topic).ok_or_else(gone).environment()?;
             let incarnation = epochs.incarnation(topic, description.id.as_deref(), description.partitions)?;
             if incarnation.is_new {
                 tracing::warn!(
