@@ -3,7 +3,8 @@
 //! A commit of offset `s` with the metadata of a [`Seal`] says: everything before `s` is done, and the
 //! records `s..=last` are being inserted, in one range, by the transform of that digest. Empty metadata:
 //! nothing is pending. One commit a batch says both "the one before is done" and "this one is next"
-//! (promises D1 and D2 of `docs/invariants.md`).
+//! (promises D1 and D2 of `docs/invariants.md`). Where a person set the position back, metadata also says up to
+//! where rows may stand already.
 
 use std::fmt;
 
@@ -40,17 +41,54 @@ impl Seal {
             return Err(not_ours());
         }
         let mut seal = Seal { last: -1, transform: String::new(), series: 0 };
+        let (mut sealed, mut other) = (false, false);
         for part in parts {
-            match part.split_once('=').ok_or_else(not_ours)? {
-                ("e", last) => seal.last = last.parse().map_err(|_| not_ours())?,
-                ("r", transform) => seal.transform = transform.to_owned(),
-                ("a", series) => seal.series = series.parse().map_err(|_| not_ours())?,
+            let (name, value) = part.split_once('=').ok_or_else(not_ours)?;
+            match name {
+                "e" => seal.last = value.parse().map_err(|_| not_ours())?,
+                "r" => seal.transform = value.to_owned(),
+                "a" => seal.series = value.parse().map_err(|_| not_ours())?,
+                "u" => _ = value.parse::<i64>().map_err(|_| not_ours())?,
                 // A later version may say more.
                 _ => {}
             }
+            let of_seal = SEAL.contains(&name);
+            (sealed, other) = (sealed || of_seal, other || !of_seal);
         }
-        if seal.last < 0 || seal.transform.is_empty() { Err(not_ours()) } else { Ok(Some(seal)) }
+        match sealed {
+            false if other => Ok(None),
+            true if seal.last >= 0 && !seal.transform.is_empty() => Ok(Some(seal)),
+            _ => Err(not_ours()),
+        }
     }
+}
+
+/// The names of a seal's parts in metadata.
+const SEAL: [&str; 3] = ["e", "r", "a"];
+
+/// A commit's metadata: the pending range, if there is one, and the offset before which rows may stand already
+/// from an earlier pass, if the position was set back.
+pub fn metadata(seal: Option<&Seal>, written_to: Option<i64>) -> String {
+    let mut text = seal.map(Seal::to_string).unwrap_or_default();
+    if let Some(offset) = written_to {
+        text += &if text.is_empty() { format!("v1;u={offset}") } else { format!(";u={offset}") };
+    }
+    text
+}
+
+/// The offset before which rows may stand already, by a commit's metadata that [`Seal::parse`] takes.
+pub fn written_to(metadata: &str) -> Option<i64> {
+    metadata.split(';').find_map(|part| part.strip_prefix("u=")?.parse().ok())
+}
+
+/// The metadata of a commit that a person moves: nothing is pending any more, `written_to` is new, and what a
+/// later version says beyond that stays.
+pub fn moved(metadata: &str, written_to: Option<i64>) -> String {
+    let stays =
+        |part: &&str| part.split_once('=').is_some_and(|(name, _)| name != "u" && !SEAL.contains(&name));
+    let mut parts: Vec<String> = metadata.split(';').filter(stays).map(str::to_owned).collect();
+    parts.extend(written_to.map(|offset| format!("u={offset}")));
+    if parts.is_empty() { String::new() } else { format!("v1;{}", parts.join(";")) }
 }
 
 #[cfg(test)]
@@ -77,5 +115,26 @@ mod tests {
         assert!(Seal::parse("NO_METADATA").is_err());
         assert!(Seal::parse("v1;e=x;r=a").is_err());
         assert!(Seal::parse("v1;e=5").is_err());
+        assert!(Seal::parse("v1").is_err());
+        assert!(Seal::parse("v1;u=x").is_err());
+        assert!(Seal::parse("v1;u=5;e=5").is_err());
+    }
+
+    #[test]
+    fn what_may_stand_already_is_said_with_a_seal_and_without_and_lasts_until_it_is_passed() {
+        let seal = Seal { last: 9, transform: "abc".to_owned(), series: 1 };
+        assert_eq!(metadata(None, None), "");
+        for pending in [None, Some(&seal)] {
+            let text = metadata(pending, Some(20));
+            assert_eq!((Seal::parse(&text), written_to(&text)), (Ok(pending.cloned()), Some(20)), "{text}");
+        }
+        assert_eq!(written_to(&metadata(Some(&seal), None)), None);
+    }
+
+    #[test]
+    fn a_moved_position_keeps_what_this_version_does_not_know() {
+        assert_eq!(moved("", None), "");
+        assert_eq!(moved("v1;e=9;r=abc;a=0", None), "");
+        assert_eq!(moved("v1;e=9;r=abc;a=0;n=x;u=3", Some(12)), "v1;n=x;u=12");
     }
 }

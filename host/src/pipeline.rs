@@ -67,8 +67,8 @@ const IDLE: Duration = Duration::from_millis(500);
 /// What ended the pipeline, with the class of exit that it calls for.
 pub fn run(settings: Settings, shutdown: Shutdown, out: &mut dyn Write) -> Result<Summary> {
     value::show_in_errors(settings.log_values);
-    let stages = Stages::open(&settings, out)?;
     let stop = Stop::new(shutdown);
+    let stages = Stages::open(&settings, &stop, out)?;
     let (summary, failed) = stages.run(&settings, &stop);
     match failed {
         Some(error) => Err(error),
@@ -79,7 +79,7 @@ pub fn run(settings: Settings, shutdown: Shutdown, out: &mut dyn Write) -> Resul
 /// When the stages are to end.
 pub(crate) struct Stop {
     shutdown: Shutdown,
-    failed: AtomicBool,
+    failed: Arc<AtomicBool>,
     delivered: AtomicBool,
     /// Since when the last batches have a time limit: a signal, or the end of a bounded time.
     draining: OnceLock<Instant>,
@@ -89,7 +89,7 @@ impl Stop {
     fn new(shutdown: Shutdown) -> Self {
         Stop {
             shutdown,
-            failed: AtomicBool::new(false),
+            failed: Arc::default(),
             delivered: AtomicBool::new(false),
             draining: OnceLock::new(),
         }
@@ -97,6 +97,12 @@ impl Stop {
 
     fn failed(&self) -> bool {
         self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Asks the same of a thread that nobody waits for: whether nothing more is to be taken in.
+    fn leave(&self) -> kafka::Leave {
+        let (shutdown, failed) = (self.shutdown.clone(), self.failed.clone());
+        Box::new(move || shutdown.is_requested() || failed.load(Ordering::Relaxed))
     }
 
     fn fail(&self) {
@@ -127,7 +133,7 @@ enum Input {
 impl<'a> Stages<'a> {
     /// Opens everything in the order in which a mistake is cheapest to find: the transform, then the target,
     /// then Kafka.
-    fn open(settings: &Settings, out: &'a mut dyn Write) -> Result<Self> {
+    fn open(settings: &Settings, stop: &Stop, out: &'a mut dyn Write) -> Result<Self> {
         let transform = load_transform(settings)?;
         tracing::info!(
             transform = %settings.transform.as_deref().unwrap_or(Path::new("built in")).display(),
@@ -142,7 +148,8 @@ impl<'a> Stages<'a> {
         let (input, commits) = match &settings.source {
             Source::Kafka(source) => {
                 let headers = header_names(settings);
-                let (input, commits) = kafka::open(source, settings.batch, headers, settings.dry_run)?;
+                let (input, commits) =
+                    kafka::open(source, settings.batch, headers, settings.dry_run, stop.leave())?;
                 (Input::Kafka(Box::new(input)), Some(commits))
             }
             Source::Lines { .. } => (Input::Lines, None),

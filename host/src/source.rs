@@ -15,4 +15,13 @@ pub struct SourceBatch {
     pub assignment: u64,
     /// The seal of an earlier attempt on exactly this range: its rows may have landed already.
     pub recovered: Option<Seal>,
+    /// A person set the position back, and rows of this range may stand already from before.
+    pub written_before: bool,
+}
+
+impl SourceBatch {
+    /// Whether it is to be looked up which rows stand already, before the first of them is inserted.
+    pub fn is_verified(&self) -> bool {
+        self.recovered.is_some() || self.written_before
+    }
 }

@@ -269,6 +269,9 @@ impl<'a> Deliverer<'a> {
         let told = part.binding.of_leaving();
         let refused = match &mut self.rows {
             Rows::ClickHouse => {
+                if let Some(commits) = &self.reach.commits {
+                    commits.feeds(table, partition);
+                }
                 let reseal = |new: u32| {
                     series.set(new);
                     match self.seal(prepared, partition, new, stop)? {
@@ -318,7 +321,7 @@ impl<'a> Deliverer<'a> {
         let batch = &prepared.source.batch;
         let expected = prepared.identities_in(&part.table.name);
         let values = prepared.values(&self.reach.transform);
-        let mut verify = prepared.source.recovered.is_some();
+        let mut verify = prepared.source.is_verified();
         let (mut table, mut binding) = (part.table.clone(), part.binding.clone());
         for _ in 0..MAX_REPAIRS {
             let repaired = !Arc::ptr_eq(&table, &part.table);

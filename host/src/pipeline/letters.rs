@@ -150,7 +150,7 @@ fn insert(
     // A lost token costs letters a series of its own only while this process lives; the next one verifies.
     let inserter =
         Inserter { client: reach.client()?, give_up: &give_up, is_ours: &ours, reseal: &|_| Ok(()) };
-    match inserter.insert(&job, 0, prepared.source.recovered.is_some())? {
+    match inserter.insert(&job, 0, prepared.source.is_verified())? {
         Landed::Abandoned => Ok(false),
         Landed::Except(refused) => match refused.first() {
             None => Ok(true),

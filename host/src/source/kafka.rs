@@ -5,7 +5,9 @@
 
 mod client;
 mod context;
+pub mod offsets;
 pub mod ownership;
+mod pace;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -20,9 +22,10 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use self::context::{Assigned, Event, HostContext};
 use self::ownership::{Ownership, Partition};
+use self::pace::Pace;
 use super::SourceBatch;
 use crate::batch::{Batch, HeaderNames, Incoming, IncomingHeader, OpenBatch};
-use crate::commit::Seal;
+use crate::commit::{self, Seal};
 use crate::config::{BatchLimits, Bounds, Kafka, Start};
 use crate::error::Classify;
 use crate::signal::Shutdown;
@@ -63,6 +66,8 @@ pub struct KafkaInput {
     /// Numbers of partitions of which one is at its end, and when that was last looked at.
     ended: BTreeSet<i32>,
     asked_ends: Option<Instant>,
+    /// How long batches wait that are not full.
+    pace: Pace,
     /// Since when it has waited for its first partition, until that is said.
     joining: Option<Instant>,
 }
@@ -74,6 +79,8 @@ struct Reading {
     next: i64,
     open: Option<OpenBatch>,
     seal: Option<Seal>,
+    /// Rows of records before this offset may stand already.
+    written_to: i64,
     at_end: bool,
 }
 
@@ -84,16 +91,20 @@ pub struct Commits {
     ownership: Arc<Ownership>,
 }
 
+/// Asks whether the host is to stop, from whichever thread.
+pub type Leave = Box<dyn Fn() -> bool + Send + Sync>;
+
 /// Checks that the brokers answer, then joins the group. Batches keep the records' `headers` of these names.
-/// A dry run commits nothing.
+/// A dry run commits nothing. What waits for the brokers asks `leave` whether to go on.
 pub fn open(
     source: &Kafka,
     limits: BatchLimits,
     headers: HeaderNames,
     dry_run: bool,
+    leave: Leave,
 ) -> Result<(KafkaInput, Commits)> {
     let ownership = Arc::new(Ownership::default());
-    let context = HostContext::new(ownership.clone(), source.start == Start::Earliest, dry_run);
+    let context = HostContext::new(ownership.clone(), source.start == Start::Earliest, dry_run, leave);
     let consumer: HostConsumer = client::settings(source)
         .create_with_context(context)
         .context("the Kafka client refuses its settings")
@@ -119,6 +130,7 @@ pub fn open(
         asked: None,
         ended: BTreeSet::new(),
         asked_ends: None,
+        pace: Pace::new(limits.linger_ms, source.inserts_per_second),
         joining: Some(Instant::now()),
     };
     Ok((input, Commits { consumer, ownership }))
@@ -138,6 +150,7 @@ impl KafkaInput {
         delivered: impl Fn() -> bool,
     ) -> Result<()> {
         let end = bounds.for_.map(|duration| Instant::now() + duration);
+        self.consumer.context().ends_at(end);
         loop {
             if stop() || shutdown.is_requested() {
                 break;
@@ -209,7 +222,7 @@ impl KafkaInput {
                 let positions = self.partitions.iter().map(|(partition, reading)| (partition, reading.next));
                 return Err(client::position_is_gone(&self.consumer, positions));
             }
-            Some(Err(error)) => client::tolerate(&error)?,
+            Some(Err(error)) => client::tolerate(&self.consumer, &error)?,
             None => {}
         }
         Ok(false)
@@ -221,7 +234,7 @@ impl KafkaInput {
         let consumer = self.consumer.clone();
         match consumer.poll(POLL) {
             Some(Err(KafkaError::PartitionEOF(_))) | Some(Ok(_)) | None => {}
-            Some(Err(error)) => client::tolerate(&error)?,
+            Some(Err(error)) => client::tolerate(&self.consumer, &error)?,
         }
         self.take_rebalances()
     }
@@ -238,7 +251,7 @@ impl KafkaInput {
     }
 
     fn assigned(&mut self, assigned: Assigned) {
-        let Assigned { partition, assignment, start, seal } = assigned;
+        let Assigned { partition, assignment, start, seal, written_to } = assigned;
         match &seal {
             Some(seal) => tracing::info!(
                 topic = &*partition.0,
@@ -256,8 +269,17 @@ impl KafkaInput {
                 );
             }
         }
-        let reading = Reading { assignment, next: start, open: None, seal, at_end: false };
+        let written_to = written_to.unwrap_or(start);
+        if written_to > start {
+            tracing::info!(
+                topic = &*partition.0,
+                partition = partition.1,
+                "the position was set back: rows of offsets before {written_to} are looked up before they are inserted"
+            );
+        }
+        let reading = Reading { assignment, next: start, open: None, seal, written_to, at_end: false };
         self.partitions.insert(partition, reading);
+        self.pace.assignment_changed();
         if self.paused {
             // A new assignment begins unpaused.
             self.paused = false;
@@ -272,6 +294,7 @@ impl KafkaInput {
             }
             tracing::info!(topic = &*partition.0, partition = partition.1, "partition revoked");
         }
+        self.pace.assignment_changed();
         self.ready.retain(|ready| {
             !partitions.iter().any(|(topic, p)| *topic == ready.batch.topic && *p == ready.batch.partition)
         });
@@ -379,6 +402,7 @@ impl KafkaInput {
 
     fn close_due(&mut self, now: Instant) {
         let all = self.open_bytes > MAX_OPEN_BYTES;
+        self.pace.refresh(self.consumer.context().feeds(), self.partitions.keys());
         for (partition, reading) in &mut self.partitions {
             if reading.at_end && reading.seal.is_some() {
                 // The sealed range has no record left (compaction): an empty batch ends it.
@@ -386,7 +410,8 @@ impl KafkaInput {
             }
             let Some(open) = &reading.open else { continue };
             let sealed_to_end = open.is_sealed() && reading.at_end;
-            if open.is_due(&self.limits, now) || sealed_to_end || (all && !open.is_sealed()) {
+            let limits = BatchLimits { linger_ms: self.pace.linger_ms(partition), ..self.limits };
+            if open.is_due(&limits, now) || sealed_to_end || (all && !open.is_sealed()) {
                 self.ready.extend(reading.close(&mut self.open_bytes));
             }
         }
@@ -466,7 +491,8 @@ impl Reading {
         let recovered = if open.is_sealed() { self.seal.take() } else { None };
         let batch: Batch = open.close();
         self.next = self.next.max(batch.last + 1);
-        Some(SourceBatch { batch, assignment: self.assignment, recovered })
+        let written_before = batch.first < self.written_to;
+        Some(SourceBatch { batch, assignment: self.assignment, recovered, written_before })
     }
 }
 
@@ -474,6 +500,11 @@ impl Commits {
     /// Which partitions may still be delivered.
     pub fn ownership(&self) -> &Ownership {
         &self.ownership
+    }
+
+    /// Notes that rows of `partition` go to `table`: the more partitions do, the longer their batches wait.
+    pub fn feeds(&self, table: &str, partition: &Partition) {
+        self.consumer.context().feeds().note(table, partition);
     }
 
     /// How many partitions a topic has by now.
@@ -490,7 +521,8 @@ impl Commits {
     /// Commits `offset` as the position of `partition`, with `seal` as what is pending. Blocks until the
     /// broker has it. Repeating it is harmless.
     pub fn commit(&self, partition: &Partition, offset: i64, seal: Option<&Seal>) -> Result<()> {
-        let metadata = seal.map(Seal::to_string).unwrap_or_default();
+        let written_to = self.consumer.context().written_to(partition, offset);
+        let metadata = commit::metadata(seal, written_to);
         commit(&self.consumer, &[(partition.clone(), offset, metadata)])
             .with_context(|| format!("committing offset {offset} of {}/{}", partition.0, partition.1))
     }

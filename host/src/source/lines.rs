@@ -69,7 +69,12 @@ pub fn run(
     let (mut number, mut taken) = (0, 0);
     let mut send = |batch: OpenBatch| {
         // A closed channel: the pipeline has failed and says why itself.
-        let _ = batches.send(SourceBatch { batch: batch.close(), assignment: 0, recovered: None });
+        let _ = batches.send(SourceBatch {
+            batch: batch.close(),
+            assignment: 0,
+            recovered: None,
+            written_before: false,
+        });
     };
     while !stop() && !shutdown.is_requested() {
         if end.is_some_and(|end| Instant::now() >= end) {

@@ -4,8 +4,9 @@
 //! none, the start policy. `auto.offset.reset=error` makes everything else an error, so that records which
 //! retention removed are never skipped silently (promise D6 of `docs/invariants.md`).
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
@@ -18,12 +19,15 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::ownership::{Ownership, Partition};
-use crate::commit::Seal;
+use super::pace::Feeds;
+use super::{Leave, client};
+use crate::commit::{self, Seal};
 use crate::error::Classify;
+use crate::pause::pause;
 
-/// How long one request for positions may take, and how often it is asked.
+/// How long one request for positions may take, and the waits between two attempts.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-const REQUEST_ATTEMPTS: u32 = 6;
+const REQUEST_WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 /// How often it is said that Kafka is away.
 const SAY_AGAIN: Duration = Duration::from_secs(10);
 /// How long an insert that is under way may hold up a revocation.
@@ -35,6 +39,8 @@ pub(super) struct Assigned {
     pub assignment: u64,
     pub start: i64,
     pub seal: Option<Seal>,
+    /// Rows of records before this offset may stand already: a person set the position back.
+    pub written_to: Option<i64>,
 }
 
 /// What happened inside a poll.
@@ -51,10 +57,16 @@ pub(super) struct HostContext {
     assignments: AtomicU64,
     events: Mutex<Vec<Event>>,
     said_down: Mutex<Option<Instant>>,
+    leave: Leave,
+    /// When a bounded run ends.
+    end: OnceLock<Instant>,
+    /// See [`Assigned::written_to`]; it stays in the commits until it is passed.
+    written_to: Mutex<HashMap<Partition, i64>>,
+    feeds: Feeds,
 }
 
 impl HostContext {
-    pub(super) fn new(ownership: Arc<Ownership>, earliest: bool, dry_run: bool) -> Self {
+    pub(super) fn new(ownership: Arc<Ownership>, earliest: bool, dry_run: bool, leave: Leave) -> Self {
         HostContext {
             ownership,
             earliest,
@@ -62,6 +74,10 @@ impl HostContext {
             assignments: AtomicU64::new(0),
             events: Mutex::default(),
             said_down: Mutex::default(),
+            leave,
+            end: OnceLock::new(),
+            written_to: Mutex::default(),
+            feeds: Feeds::default(),
         }
     }
 
@@ -73,43 +89,100 @@ impl HostContext {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
     }
 
-    fn assign(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) -> Result<()> {
-        let committed = retried(|| consumer.committed_offsets(list.clone(), REQUEST_TIMEOUT))
-            .context("asking for the group's committed positions")
-            .environment()?;
+    /// When the run ends by itself, whatever is waited for.
+    pub(super) fn ends_at(&self, end: Option<Instant>) {
+        if let Some(end) = end {
+            _ = self.end.set(end);
+        }
+    }
+
+    /// Which partitions feed which table.
+    pub(super) fn feeds(&self) -> &Feeds {
+        &self.feeds
+    }
+
+    /// The offset before which rows may stand already, if that is beyond the position `offset`.
+    pub(super) fn written_to(&self, partition: &Partition, offset: i64) -> Option<i64> {
+        let lock = self.written_to.lock().unwrap_or_else(PoisonError::into_inner);
+        lock.get(partition).copied().filter(|to| *to > offset)
+    }
+
+    fn is_leaving(&self) -> bool {
+        (self.leave)() || self.end.get().is_some_and(|end| Instant::now() >= *end)
+    }
+
+    /// Finds out where the partitions of `list` go on, and puts that into it. False: the host is to stop.
+    fn assign(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) -> Result<bool> {
+        if list.count() == 0 {
+            return Ok(true);
+        }
+        let asked = self.patiently("the group's committed positions", || committed(consumer, list));
+        let Some(committed) = asked? else { return Ok(false) };
         let mut starts = Vec::new();
         for element in committed.elements() {
             let partition: Partition = (element.topic().into(), element.partition());
             starts.push(match element.offset() {
                 Offset::Offset(offset) => {
-                    let seal = Seal::parse(element.metadata())
+                    let metadata = element.metadata();
+                    let seal = Seal::parse(metadata)
                         .map_err(|e| anyhow!("{e}: give this pipeline a group of its own with --group"))
                         .usage()?;
-                    (partition, offset, seal, None)
+                    (partition, offset, seal, commit::written_to(metadata), None)
                 }
                 _ => {
-                    let start = self.first_position(consumer, &partition)?;
-                    (partition, start, None, (!self.dry_run).then_some(start))
+                    let Some(start) = self.first_position(consumer, &partition)? else { return Ok(false) };
+                    (partition, start, None, None, (!self.dry_run).then_some(start))
                 }
             });
         }
-        for ((topic, partition), start, _, _) in &starts {
+        for ((topic, partition), start, ..) in &starts {
             list.set_partition_offset(topic, *partition, Offset::Offset(*start))?;
         }
-        for (partition, start, seal, done) in starts {
+        for (partition, start, seal, written_to, done) in starts {
             let assignment = self.assignments.fetch_add(1, Ordering::Relaxed) + 1;
             self.ownership.assign(partition.clone(), assignment, done);
-            self.push(Event::Assigned(Assigned { partition, assignment, start, seal }));
+            let mut lock = self.written_to.lock().unwrap_or_else(PoisonError::into_inner);
+            match written_to {
+                Some(offset) => _ = lock.insert(partition.clone(), offset),
+                None => _ = lock.remove(&partition),
+            }
+            self.push(Event::Assigned(Assigned { partition, assignment, start, seal, written_to }));
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// Where a partition begins that has no committed position.
-    fn first_position(&self, consumer: &BaseConsumer<Self>, (topic, partition): &Partition) -> Result<i64> {
-        let (low, high) = retried(|| consumer.fetch_watermarks(topic, *partition, REQUEST_TIMEOUT))
-            .with_context(|| format!("asking for the first and last offset of {topic}/{partition}"))
-            .environment()?;
-        Ok(if self.earliest { low } else { high })
+    /// Where a partition begins that has no committed position. None: the host is to stop.
+    fn first_position(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        (topic, partition): &Partition,
+    ) -> Result<Option<i64>> {
+        let what = format!("the first and last offset of {topic}/{partition}");
+        let ends = self.patiently(&what, || consumer.fetch_watermarks(topic, *partition, REQUEST_TIMEOUT))?;
+        Ok(ends.map(|(low, high)| if self.earliest { low } else { high }))
+    }
+
+    /// Asks until the brokers answer. It may take longer than the group waits for this member: then the group
+    /// takes the partitions away again, and the member joins anew. None: the host is to stop.
+    fn patiently<T>(
+        &self,
+        what: &str,
+        mut request: impl FnMut() -> Result<T, KafkaError>,
+    ) -> Result<Option<T>> {
+        let mut wait = REQUEST_WAITS.0;
+        loop {
+            match request() {
+                Ok(answer) => return Ok(Some(answer)),
+                Err(error) => {
+                    client::refused(&error).with_context(|| format!("asking for {what}"))?;
+                    tracing::warn!("kafka: {error}: asking again for {what}");
+                }
+            }
+            if !pause(wait, || self.is_leaving()) {
+                return Ok(None);
+            }
+            wait = (wait * 2).min(REQUEST_WAITS.1);
+        }
     }
 
     fn revoke(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
@@ -117,8 +190,11 @@ impl HostContext {
             list.elements().iter().map(|element| (element.topic().into(), element.partition())).collect();
         let done = self.ownership.revoke(&partitions, REVOKE_WAIT);
         if !done.is_empty() && !consumer.assignment_lost() {
-            let positions: Vec<_> =
-                done.into_iter().map(|(partition, offset)| (partition, offset, String::new())).collect();
+            let position = |(partition, offset): (Partition, i64)| {
+                let metadata = commit::metadata(None, self.written_to(&partition, offset));
+                (partition, offset, metadata)
+            };
+            let positions: Vec<_> = done.into_iter().map(position).collect();
             if let Err(error) = super::commit(consumer, &positions) {
                 // Harmless: the next owner repeats the last ranges, and finds their rows.
                 tracing::warn!("the last positions of revoked partitions were not committed: {error:#}");
@@ -128,17 +204,14 @@ impl HostContext {
     }
 }
 
-fn retried<T>(mut request: impl FnMut() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
-    let mut attempt = 1;
-    loop {
-        match request() {
-            Err(error) if attempt < REQUEST_ATTEMPTS => {
-                tracing::warn!("kafka: {error}: asking again");
-                attempt += 1;
-            }
-            outcome => return outcome,
-        }
-    }
+/// The group's positions. One that cannot be told is an error for all: none means that there is none.
+fn committed<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    list: &TopicPartitionList,
+) -> Result<TopicPartitionList, KafkaError> {
+    let committed = consumer.committed_offsets(list.clone(), REQUEST_TIMEOUT)?;
+    committed.elements().iter().try_for_each(|element| element.error())?;
+    Ok(committed)
 }
 
 impl ClientContext for HostContext {
@@ -173,8 +246,10 @@ impl ConsumerContext for HostContext {
         let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
         let done = match err {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => match self.assign(consumer, list) {
-                Ok(()) if cooperative => consumer.incremental_assign(list),
-                Ok(()) => consumer.assign(list),
+                Ok(true) if cooperative => consumer.incremental_assign(list),
+                Ok(true) => consumer.assign(list),
+                // Nothing is read of what cannot be begun: the host ends.
+                Ok(false) => consumer.unassign(),
                 Err(error) => {
                     self.push(Event::Failed(error));
                     consumer.unassign()
