@@ -17,7 +17,8 @@ use super::{BOUND, Stack};
 
 /// A topic of one test.
 pub struct Topic {
-    brokers: String,
+    /// The brokers that have it.
+    pub brokers: String,
     /// Its name.
     pub name: String,
 }
@@ -45,6 +46,11 @@ impl Topic {
         let made = runtime().block_on(topic.admin().create_topics([&new], &AdminOptions::new()));
         made.expect("the broker answers").into_iter().for_each(|made| _ = made.expect("the topic is made"));
         topic
+    }
+
+    /// A topic of a mock cluster, which made it.
+    pub fn of_mock(brokers: &str, name: &str) -> Self {
+        Topic { brokers: brokers.to_owned(), name: name.to_owned() }
     }
 
     fn client(&self) -> ClientConfig {

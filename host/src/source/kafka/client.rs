@@ -107,7 +107,7 @@ fn fatal(code: RDKafkaErrorCode) -> anyhow::Error {
             "nothing is lost: the other one goes on; give each host a group.instance.id of its own",
         ),
         RDKafkaErrorCode::UnreleasedInstanceId => (
-            "another member has this host's group.instance.id, and its session is not over",
+            "another member is in the group with this host's group.instance.id, and its session is not over",
             "give each host a group.instance.id of its own; after a crash, start again when the session is over",
         ),
         _ => ("the group's membership is lost for good", "nothing is lost: start again"),
