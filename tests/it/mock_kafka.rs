@@ -118,6 +118,20 @@ fn a_host_that_waits_for_its_positions_can_be_told_to_leave() {
 }
 
 #[test]
+fn a_member_that_waits_for_its_positions_longer_than_its_group_allows_loses_and_doubles_nothing() {
+    use RDKafkaRespErr::*;
+    const MAX_POLL: Duration = Duration::from_secs(6);
+    let (mock, topic, database) = mock("mock_max_poll", 1, 2);
+    mock.request_errors(RDKafkaApiKey::OffsetFetch, &[RD_KAFKA_RESP_ERR_UNKNOWN; 1000]);
+    let max_poll = format!("max.poll.interval.ms={}", MAX_POLL.as_millis());
+    let running = host(&topic, &database).args(["-X", &max_poll]).start();
+    running.wait_for_line("asking again for the group's committed positions");
+    std::thread::sleep(MAX_POLL + Duration::from_secs(2));
+    mock.clear_request_errors(RDKafkaApiKey::OffsetFetch);
+    lands_once(running, &topic, &database);
+}
+
+#[test]
 fn brokers_that_go_and_a_coordinator_that_moves_are_waited_for() {
     let (mock, topic, database) = mock("mock_brokers", 3, 3);
     let group = || MockCoordinator::Group("rowgate-mock_brokers".to_owned());

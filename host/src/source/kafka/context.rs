@@ -162,8 +162,8 @@ impl HostContext {
         Ok(ends.map(|(low, high)| if self.earliest { low } else { high }))
     }
 
-    /// Asks until the brokers answer. It may take longer than the group waits for this member: then the group
-    /// takes the partitions away again, and the member joins anew. None: the host is to stop.
+    /// Asks until the brokers answer. Where that takes longer than the group allows, it takes the partitions away
+    /// by a revocation that comes after this. None: the host is to stop.
     fn patiently<T>(
         &self,
         what: &str,
