@@ -19,3 +19,4 @@ pub mod table;
 pub mod evolve;
 pub mod block;
 pub mod insert;
+pub mod target;

@@ -91,6 +91,35 @@ pub fn moved(metadata: &str, written_to: Option<i64>) -> String {
     if parts.is_empty() { String::new() } else { format!("v1;{}", parts.join(";")) }
 }
 
+/// Where a partition that came goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// The first offset to read.
+    pub start: i64,
+    /// The range that begins there, if it is pending: it is cut again as it was sealed, and verified.
+    pub seal: Option<Seal>,
+    /// Rows of records before this offset may stand already: a person set the position back.
+    pub written_to: Option<i64>,
+    /// Whether the commits do not say it yet.
+    pub is_new: bool,
+}
+
+impl Position {
+    /// Where the group's commit says.
+    ///
+    /// # Errors
+    /// Metadata that is not ours; see [`Seal::parse`].
+    pub fn of_commit(offset: i64, metadata: &str) -> Result<Position, String> {
+        let (seal, written_to) = (Seal::parse(metadata)?, written_to(metadata));
+        Ok(Position { start: offset, seal, written_to, is_new: false })
+    }
+
+    /// Where the start policy says, since there is no commit.
+    pub fn first(start: i64) -> Position {
+        Position { start, seal: None, written_to: None, is_new: true }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,6 +19,7 @@ pub mod transform;
 pub mod clickhouse;
 pub mod dead_letter;
 pub mod commit;
+pub mod delivery;
 pub mod output;
 
 pub mod pipeline;

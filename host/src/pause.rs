@@ -1,9 +1,32 @@
-//! Waiting that ends early.
+//! Time, and waiting that ends early.
 
 use std::time::{Duration, Instant};
 
 /// How often it is looked whether the wait is to end.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// What time it is, and waiting.
+pub trait Clock {
+    /// Now.
+    fn now(&self) -> Instant;
+
+    /// Waits so long; false, as soon as possible, where `end` says so.
+    fn pause(&self, wait: Duration, end: &dyn Fn() -> bool) -> bool;
+}
+
+/// The clock of the machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn pause(&self, wait: Duration, end: &dyn Fn() -> bool) -> bool {
+        pause(wait, end)
+    }
+}
 
 /// Waits so long; false, at once, where `end` says so.
 pub(crate) fn pause(wait: Duration, end: impl Fn() -> bool) -> bool {

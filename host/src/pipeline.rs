@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow};
 use tokio::runtime::Handle;
 
-use self::deliver::{Delivered, Deliverer, Rows};
+use self::deliver::{Deliverer, Rows};
 use self::letters::Letters;
 use self::prepare::{Prepared, Preparer};
 use self::reach::Reach;
@@ -42,6 +42,7 @@ use crate::config::{Settings, Sink, Source};
 use crate::debezium::Decoder;
 use crate::debezium::registry::{self, Registry};
 use crate::debezium::value;
+use crate::delivery::Delivered;
 use crate::error::Classify;
 use crate::signal::Shutdown;
 use crate::source::kafka::{self, KafkaInput};

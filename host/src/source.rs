@@ -1,6 +1,7 @@
 //! Where records come from: Kafka, or lines of a file. Both hand over closed batches.
 
 pub mod kafka;
+pub mod reading;
 pub mod lines;
 
 use crate::batch::Batch;
@@ -17,11 +18,4 @@ pub struct SourceBatch {
     pub recovered: Option<Seal>,
     /// A person set the position back, and rows of this range may stand already from before.
     pub written_before: bool,
-}
-
-impl SourceBatch {
-    /// Whether it is to be looked up which rows stand already, before the first of them is inserted.
-    pub fn is_verified(&self) -> bool {
-        self.recovered.is_some() || self.written_before
-    }
 }

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 
-use super::client::{Client, MAX_EXECUTION_TIME_S};
-use super::names::{identifier, literal};
+use super::client::MAX_EXECUTION_TIME_S;
 use super::request::Insert;
 use super::response::{Class, Failure};
+use super::target::{Look, Target};
 use crate::error::Classify;
-use crate::pause::pause;
+use crate::pause::Clock;
 
 /// The first wait between two attempts; it doubles up to [`MAX_BACKOFF`], and the wait taken is a random
 /// part of it.
@@ -81,13 +81,15 @@ pub enum Landed {
 /// Inserts; holds what one insert must know of the process.
 pub struct Inserter<'a> {
     /// The server.
-    pub client: &'a Client,
+    pub target: &'a dyn Target,
+    /// What waits.
+    pub clock: &'a dyn Clock,
     /// Whether the host is to stop, now.
     pub give_up: &'a dyn Fn() -> bool,
     /// Whether the range may still be written: its partition has not been taken away.
     pub is_ours: &'a dyn Fn() -> bool,
-    /// Writes a new series of attempts into the range's seal.
-    pub reseal: &'a dyn Fn(u32) -> Result<()>,
+    /// Writes a new series of attempts into the range's seal; false where the range is given up.
+    pub reseal: &'a dyn Fn(u32) -> Result<bool>,
 }
 
 impl Inserter<'_> {
@@ -137,7 +139,9 @@ impl Inserter<'_> {
                         .environment()
                         .help("nothing is committed: see the server's log, and start again");
                     }
-                    (self.reseal)(series)?;
+                    if !(self.reseal)(series)? {
+                        return Ok(Landed::Abandoned);
+                    }
                 }
             }
             if verify && job.converges {
@@ -198,7 +202,7 @@ impl Inserter<'_> {
             query_id: &format!("{}-{}-{attempt}", job.token, rows[0]),
             max_execution_time_s: MAX_EXECUTION_TIME_S,
         };
-        self.client.insert(&insert, &(job.encode)(rows))
+        self.target.insert(&insert, &(job.encode)(rows))
     }
 
     /// Which of `rows` the table does not have; the inner error says that it has more than it should.
@@ -209,25 +213,9 @@ impl Inserter<'_> {
         rows: &[usize],
     ) -> Result<Result<Vec<usize>>, Failure> {
         self.end_zombies(&job.token);
-        let (first, last) = job.range;
-        let offset = identifier(&identity.offset);
-        let seq = identity.seq.as_deref().map_or_else(|| "0".to_owned(), identifier);
-        let sql = format!(
-            "SELECT toInt64({offset}), toUInt16({seq}) FROM {}.{} WHERE {} AND {offset} BETWEEN {} AND {} FORMAT RowBinary",
-            identifier(job.database),
-            identifier(job.table),
-            identity.condition,
-            first,
-            last,
-        );
-        let found = self.client.query(&sql)?;
+        let Job { database, table, range, .. } = *job;
         let mut there: HashMap<Identity, u32> = HashMap::new();
-        for row in found.chunks_exact(10) {
-            let (offset, seq) = row.split_at(8);
-            let identity = (
-                i64::from_le_bytes(offset.try_into().unwrap_or_default()),
-                u16::from_le_bytes(seq.try_into().unwrap_or_default()),
-            );
+        for identity in self.target.identities(&Look { database, table, columns: identity, range })? {
             *there.entry(identity).or_default() += 1;
         }
         let surplus = there
@@ -235,12 +223,11 @@ impl Inserter<'_> {
             .filter(|(identity, count)| **count > 1 || job.expected.binary_search(identity).is_err());
         let surplus = surplus.count();
         if surplus > 0 {
+            let ((first, last), condition) = (range, &identity.condition);
             return Ok(Err(anyhow!(
-                "table {} has {surplus} rows of offsets {first} to {last} of {} that this range does not make, or \
-                 that stand there twice: another pipeline writes the same records, or the transform was changed \
-                 in mid-range",
-                job.table,
-                identity.condition
+                "table {table} has {surplus} rows of offsets {first} to {last} of {condition} that this range does \
+                 not make, or that stand there twice: another pipeline writes the same records, or the transform \
+                 was changed in mid-range"
             )));
         }
         let missing: Vec<usize> =
@@ -256,9 +243,7 @@ impl Inserter<'_> {
 
     /// Ends inserts of earlier attempts that may still be running in the server.
     fn end_zombies(&self, token: &str) {
-        let pattern = format!("{token}-%");
-        let sql = format!("KILL QUERY WHERE query_id LIKE {} SYNC FORMAT Null", literal(&pattern));
-        if let Err(failure) = self.client.query(&sql) {
+        if let Err(failure) = self.target.end_attempts(token) {
             tracing::debug!("inserts of earlier attempts could not be ended: {failure}");
         }
     }
@@ -271,7 +256,7 @@ impl Inserter<'_> {
             wait_ms = wait.as_millis() as u64,
             "waiting for ClickHouse: {failure}"
         );
-        pause(wait, self.give_up);
+        self.clock.pause(wait, self.give_up);
     }
 }
 

@@ -7,10 +7,11 @@ use anyhow::{Result, anyhow};
 use super::Stop;
 use super::prepare::{Prepared, Rejection};
 use super::reach::Reach;
-use crate::clickhouse::insert::{Identity, IdentityColumns, Inserter, Job, Landed};
+use crate::clickhouse::insert::{Identity, IdentityColumns, Job, Landed};
 use crate::clickhouse::names::{identifier, literal};
 use crate::config::{DeadLetters, Settings, Sink, Source};
 use crate::dead_letter::{self, DeadLetter, Keeper};
+use crate::delivery::Writer;
 use crate::error::Classify;
 
 /// Where dead letters go.
@@ -60,6 +61,7 @@ impl Letters {
         reach: &Reach,
         prepared: &Prepared,
         more: &[Rejection],
+        writer: &Writer<'_>,
         stop: &Stop,
     ) -> Result<bool> {
         let mut seen = HashSet::new();
@@ -73,7 +75,9 @@ impl Letters {
         let letters: Vec<DeadLetter<'_>> =
             rejections.into_iter().map(|rejection| letter(reach, prepared, rejection)).collect();
         match self {
-            Letters::Table { database, table } => insert(reach, prepared, (database, table), &letters, stop),
+            Letters::Table { database, table } => {
+                insert(reach, prepared, (database, table), &letters, writer, stop)
+            }
             Letters::Keeper(keeper) => keeper.keep(&letters).map(|()| true),
             Letters::Log => {
                 for letter in letters {
@@ -114,6 +118,7 @@ fn insert(
     prepared: &Prepared,
     (database, table): (&str, &str),
     letters: &[DeadLetter<'_>],
+    writer: &Writer<'_>,
     stop: &Stop,
 ) -> Result<bool> {
     if reach.targets.ensure_dead_letters(table, stop)?.is_none() {
@@ -144,13 +149,11 @@ fn insert(
         columns: &dead_letter::COLUMNS.map(|(name, _)| name),
         encode: &|which: &[usize]| dead_letter::encode(letters, which, &prepared.profile),
     };
-    let partition = prepared.partition();
-    let ours = || reach.is_ours(&partition, prepared.source.assignment);
-    let give_up = || stop.give_up();
-    // A lost token costs letters a series of its own only while this process lives; the next one verifies.
-    let inserter =
-        Inserter { client: reach.client()?, give_up: &give_up, is_ours: &ours, reseal: &|_| Ok(()) };
-    match inserter.insert(&job, 0, prepared.source.is_verified())? {
+    let landed = match prepared.source.written_before {
+        true => writer.letters_again(&job),
+        false => writer.letters(&job),
+    };
+    match landed? {
         Landed::Abandoned => Ok(false),
         Landed::Except(refused) => match refused.first() {
             None => Ok(true),

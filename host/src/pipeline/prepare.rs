@@ -7,6 +7,7 @@ use anyhow::{Result, anyhow};
 
 use super::Stop;
 use super::targets::Targets;
+use crate::chaos;
 use crate::clickhouse::block::{self, Values};
 use crate::clickhouse::convert::Profile;
 use crate::clickhouse::insert::Identity;
@@ -150,6 +151,7 @@ impl Preparer {
         prepared.counts.kept -= unfit.len() as u64;
         reject(&mut prepared.rejections, Stage::Encode, unfit);
         prepared.rejections.sort_by_key(|rejection| rejection.record);
+        chaos::point("prepared");
         Ok(Some(prepared))
     }
 }

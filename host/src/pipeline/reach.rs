@@ -9,7 +9,6 @@ use super::targets::Targets;
 use crate::batch::Batch;
 use crate::clickhouse::client::Client;
 use crate::source::kafka::Commits;
-use crate::source::kafka::ownership::Partition;
 use crate::transform::digest;
 
 /// Digits of a token: 128 bits.
@@ -32,11 +31,6 @@ pub(super) struct Reach {
 impl Reach {
     pub(super) fn client(&self) -> Result<&Client> {
         self.client.as_ref().ok_or_else(|| anyhow!("rows for ClickHouse, and no server to write them to"))
-    }
-
-    /// Whether batches read under `assignment` may still be written.
-    pub(super) fn is_ours(&self, partition: &Partition, assignment: u64) -> bool {
-        self.commits.as_ref().is_none_or(|commits| commits.ownership().is_current(partition, assignment))
     }
 
     /// Names one insert of a range: the same in each attempt, by whichever host.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message};
@@ -24,9 +24,12 @@ use self::context::{Assigned, Event, HostContext};
 use self::ownership::{Ownership, Partition};
 use self::pace::Pace;
 use super::SourceBatch;
-use crate::batch::{Batch, HeaderNames, Incoming, IncomingHeader, OpenBatch};
+use super::reading::Reading;
+use crate::batch::{HeaderNames, Incoming, IncomingHeader};
+use crate::chaos;
 use crate::commit::{self, Seal};
 use crate::config::{BatchLimits, Bounds, Kafka, Start};
+use crate::delivery::Log;
 use crate::error::Classify;
 use crate::signal::Shutdown;
 
@@ -70,18 +73,6 @@ pub struct KafkaInput {
     pace: Pace,
     /// Since when it has waited for its first partition, until that is said.
     joining: Option<Instant>,
-}
-
-/// What is being read of one partition.
-struct Reading {
-    assignment: u64,
-    /// The next range's first offset.
-    next: i64,
-    open: Option<OpenBatch>,
-    seal: Option<Seal>,
-    /// Rows of records before this offset may stand already.
-    written_to: i64,
-    at_end: bool,
 }
 
 /// Writes seals and positions into the group's commits.
@@ -219,7 +210,8 @@ impl KafkaInput {
                 return Ok(true);
             }
             Some(Err(error)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) => {
-                let positions = self.partitions.iter().map(|(partition, reading)| (partition, reading.next));
+                let positions =
+                    self.partitions.iter().map(|(partition, reading)| (partition, reading.next()));
                 return Err(client::position_is_gone(&self.consumer, positions));
             }
             Some(Err(error)) => client::tolerate(&self.consumer, &error)?,
@@ -251,33 +243,27 @@ impl KafkaInput {
     }
 
     fn assigned(&mut self, assigned: Assigned) {
-        let Assigned { partition, assignment, start, seal, written_to } = assigned;
-        match &seal {
+        chaos::point("assigned");
+        let Assigned { partition, assignment, position } = assigned;
+        let (topic, number, first) = (&*partition.0, partition.1, position.start);
+        match &position.seal {
             Some(seal) => tracing::info!(
-                topic = &*partition.0,
-                partition = partition.1,
-                first = start,
+                topic,
+                partition = number,
+                first,
                 last = seal.last,
                 "partition assigned; a range was being inserted when the last owner stopped: it is checked first"
             ),
-            None => {
-                tracing::info!(
-                    topic = &*partition.0,
-                    partition = partition.1,
-                    offset = start,
-                    "partition assigned"
-                );
-            }
+            None => tracing::info!(topic, partition = number, offset = first, "partition assigned"),
         }
-        let written_to = written_to.unwrap_or(start);
-        if written_to > start {
+        if let Some(written_to) = position.written_to {
             tracing::info!(
-                topic = &*partition.0,
-                partition = partition.1,
+                topic,
+                partition = number,
                 "the position was set back: rows of offsets before {written_to} are looked up before they are inserted"
             );
         }
-        let reading = Reading { assignment, next: start, open: None, seal, written_to, at_end: false };
+        let reading = Reading::new(partition.clone(), assignment, position);
         self.partitions.insert(partition, reading);
         self.pace.assignment_changed();
         if self.paused {
@@ -290,7 +276,7 @@ impl KafkaInput {
     fn revoked(&mut self, partitions: &[Partition]) {
         for partition in partitions {
             if let Some(reading) = self.partitions.remove(partition) {
-                self.open_bytes -= reading.open.map_or(0, |open| open.bytes());
+                self.open_bytes -= reading.bytes();
             }
             tracing::info!(topic = &*partition.0, partition = partition.1, "partition revoked");
         }
@@ -301,7 +287,6 @@ impl KafkaInput {
     }
 
     fn take(&mut self, message: &BorrowedMessage<'_>) -> Result<()> {
-        let now = Instant::now();
         let key: Partition = (message.topic().into(), message.partition());
         let Some(reading) = self.partitions.get_mut(&key) else {
             return Ok(()); // fetched before its partition was revoked
@@ -314,25 +299,10 @@ impl KafkaInput {
             value: message.payload(),
             headers: &headers,
         };
-        if record.offset < reading.next {
-            bail!(
-                "offset {} of {}/{} came after {}: the topic was recreated or the consumer was rewound",
-                record.offset,
-                key.0,
-                key.1,
-                reading.next - 1
-            );
-        }
-        if !reading.open(&key, now).takes(&record, &self.limits) {
-            let batch = reading.close(&mut self.open_bytes);
-            self.ready.extend(batch);
-        }
-        let open = reading.open(&key, now);
-        let before = open.bytes();
-        open.push(&record, now);
-        self.open_bytes += open.bytes() - before;
-        reading.next = record.offset + 1;
-        reading.at_end = false;
+        let before = reading.bytes();
+        let closed = reading.take(&record, &self.limits, Instant::now())?;
+        self.open_bytes = self.open_bytes + reading.bytes() - before;
+        self.ready.extend(closed);
         self.taken += 1;
         Ok(())
     }
@@ -346,8 +316,7 @@ impl KafkaInput {
             return;
         }
         let ended = std::mem::take(&mut self.ended);
-        let wanted =
-            |reading: &Reading| bounds.until_caught_up || reading.seal.is_some() || reading.is_sealed();
+        let wanted = |reading: &Reading| bounds.until_caught_up || reading.is_sealed();
         let mut doubtful = Vec::new();
         for number in ended {
             let alike = self.partitions.keys().filter(|(_, partition)| *partition == number).count();
@@ -369,7 +338,7 @@ impl KafkaInput {
             Ok(ends) => {
                 for (partition, end) in ends {
                     if let Some(reading) = self.partitions.get_mut(&partition) {
-                        reading.at_end = reading.next >= end;
+                        reading.at_end = reading.next() >= end;
                     }
                 }
             }
@@ -404,25 +373,19 @@ impl KafkaInput {
         let all = self.open_bytes > MAX_OPEN_BYTES;
         self.pace.refresh(self.consumer.context().feeds(), self.partitions.keys());
         for (partition, reading) in &mut self.partitions {
-            if reading.at_end && reading.seal.is_some() {
-                // The sealed range has no record left (compaction): an empty batch ends it.
-                reading.open(partition, now);
-            }
-            let Some(open) = &reading.open else { continue };
-            let sealed_to_end = open.is_sealed() && reading.at_end;
             let limits = BatchLimits { linger_ms: self.pace.linger_ms(partition), ..self.limits };
-            if open.is_due(&limits, now) || sealed_to_end || (all && !open.is_sealed()) {
-                self.ready.extend(reading.close(&mut self.open_bytes));
-            }
+            let before = reading.bytes();
+            self.ready.extend(reading.close_due(&limits, now, all));
+            self.open_bytes = self.open_bytes + reading.bytes() - before;
         }
     }
 
     /// A sealed range that is not complete yet is left: its seal stays in the commit.
     fn close_all(&mut self) {
         for reading in self.partitions.values_mut() {
-            if reading.open.as_ref().is_some_and(|open| !open.is_sealed()) {
-                self.ready.extend(reading.close(&mut self.open_bytes));
-            }
+            let before = reading.bytes();
+            self.ready.extend(reading.close_unsealed());
+            self.open_bytes = self.open_bytes + reading.bytes() - before;
         }
     }
 
@@ -472,36 +435,7 @@ fn kept_headers<'m>(message: &'m impl Message, names: &'m HeaderNames) -> Vec<In
     all.filter_map(|Header { key, value }| Some((names.find(key)?, value))).collect()
 }
 
-impl Reading {
-    fn is_sealed(&self) -> bool {
-        self.open.as_ref().is_some_and(OpenBatch::is_sealed)
-    }
-
-    fn open(&mut self, partition: &Partition, now: Instant) -> &mut OpenBatch {
-        let (next, seal) = (self.next, &self.seal);
-        self.open.get_or_insert_with(|| {
-            let sealed_last = seal.as_ref().map(|seal| seal.last);
-            OpenBatch::new(partition.0.clone(), partition.1, next, sealed_last, now)
-        })
-    }
-
-    fn close(&mut self, open_bytes: &mut usize) -> Option<SourceBatch> {
-        let open = self.open.take()?;
-        *open_bytes -= open.bytes();
-        let recovered = if open.is_sealed() { self.seal.take() } else { None };
-        let batch: Batch = open.close();
-        self.next = self.next.max(batch.last + 1);
-        let written_before = batch.first < self.written_to;
-        Some(SourceBatch { batch, assignment: self.assignment, recovered, written_before })
-    }
-}
-
 impl Commits {
-    /// Which partitions may still be delivered.
-    pub fn ownership(&self) -> &Ownership {
-        &self.ownership
-    }
-
     /// Notes that rows of `partition` go to `table`: the more partitions do, the longer their batches wait.
     pub fn feeds(&self, table: &str, partition: &Partition) {
         self.consumer.context().feeds().note(table, partition);
@@ -517,10 +451,14 @@ impl Commits {
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         Ok(found.map_or(0, |topic| topic.partitions().len()))
     }
+}
 
-    /// Commits `offset` as the position of `partition`, with `seal` as what is pending. Blocks until the
-    /// broker has it. Repeating it is harmless.
-    pub fn commit(&self, partition: &Partition, offset: i64, seal: Option<&Seal>) -> Result<()> {
+impl Log for Commits {
+    fn ownership(&self) -> &Ownership {
+        &self.ownership
+    }
+
+    fn commit(&self, partition: &Partition, offset: i64, seal: Option<&Seal>) -> Result<()> {
         let written_to = self.consumer.context().written_to(partition, offset);
         let metadata = commit::metadata(seal, written_to);
         commit(&self.consumer, &[(partition.clone(), offset, metadata)])

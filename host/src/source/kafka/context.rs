@@ -21,7 +21,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::ownership::{Ownership, Partition};
 use super::pace::Feeds;
 use super::{Leave, client};
-use crate::commit::{self, Seal};
+use crate::commit::{self, Position};
 use crate::error::Classify;
 use crate::pause::pause;
 
@@ -37,10 +37,7 @@ const REVOKE_WAIT: Duration = Duration::from_secs(10);
 pub(super) struct Assigned {
     pub partition: Partition,
     pub assignment: u64,
-    pub start: i64,
-    pub seal: Option<Seal>,
-    /// Rows of records before this offset may stand already: a person set the position back.
-    pub written_to: Option<i64>,
+    pub position: Position,
 }
 
 /// What happened inside a poll.
@@ -60,7 +57,7 @@ pub(super) struct HostContext {
     leave: Leave,
     /// When a bounded run ends.
     end: OnceLock<Instant>,
-    /// See [`Assigned::written_to`]; it stays in the commits until it is passed.
+    /// See [`Position::written_to`]; it stays in the commits until it is passed.
     written_to: Mutex<HashMap<Partition, i64>>,
     feeds: Feeds,
 }
@@ -121,32 +118,31 @@ impl HostContext {
         let mut starts = Vec::new();
         for element in committed.elements() {
             let partition: Partition = (element.topic().into(), element.partition());
-            starts.push(match element.offset() {
-                Offset::Offset(offset) => {
-                    let metadata = element.metadata();
-                    let seal = Seal::parse(metadata)
-                        .map_err(|e| anyhow!("{e}: give this pipeline a group of its own with --group"))
-                        .usage()?;
-                    (partition, offset, seal, commit::written_to(metadata), None)
-                }
-                _ => {
-                    let Some(start) = self.first_position(consumer, &partition)? else { return Ok(false) };
-                    (partition, start, None, None, (!self.dry_run).then_some(start))
-                }
-            });
+            let position = match element.offset() {
+                Offset::Offset(offset) => Position::of_commit(offset, element.metadata())
+                    .map_err(|e| anyhow!("{e}: give this pipeline a group of its own with --group"))
+                    .usage()?,
+                _ => match self.first_position(consumer, &partition)? {
+                    Some(start) => Position::first(start),
+                    None => return Ok(false),
+                },
+            };
+            starts.push((partition, position));
         }
-        for ((topic, partition), start, ..) in &starts {
-            list.set_partition_offset(topic, *partition, Offset::Offset(*start))?;
+        for ((topic, partition), position) in &starts {
+            list.set_partition_offset(topic, *partition, Offset::Offset(position.start))?;
         }
-        for (partition, start, seal, written_to, done) in starts {
+        for (partition, position) in starts {
             let assignment = self.assignments.fetch_add(1, Ordering::Relaxed) + 1;
+            let done = (position.is_new && !self.dry_run).then_some(position.start);
             self.ownership.assign(partition.clone(), assignment, done);
             let mut lock = self.written_to.lock().unwrap_or_else(PoisonError::into_inner);
-            match written_to {
+            match position.written_to {
                 Some(offset) => _ = lock.insert(partition.clone(), offset),
                 None => _ = lock.remove(&partition),
             }
-            self.push(Event::Assigned(Assigned { partition, assignment, start, seal, written_to }));
+            drop(lock);
+            self.push(Event::Assigned(Assigned { partition, assignment, position }));
         }
         Ok(true)
     }

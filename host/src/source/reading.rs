@@ -1,0 +1,115 @@
+//! What is being read of one partition: records in, closed ranges out, apart from where they come from.
+
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use super::SourceBatch;
+use super::kafka::ownership::Partition;
+use crate::batch::{Incoming, OpenBatch};
+use crate::chaos;
+use crate::commit::{Position, Seal};
+use crate::config::BatchLimits;
+
+/// What is being read of one partition, under one assignment.
+#[derive(Debug)]
+pub struct Reading {
+    partition: Partition,
+    assignment: u64,
+    /// The next range's first offset, or the next record's.
+    next: i64,
+    open: Option<OpenBatch>,
+    /// The range that comes next was sealed before.
+    seal: Option<Seal>,
+    /// Rows of records before this offset may stand already.
+    written_to: i64,
+    /// Whether the partition has nothing more, for now.
+    pub at_end: bool,
+}
+
+impl Reading {
+    /// Reading that begins where the position says: with the range that is pending there, if there is one.
+    pub fn new(partition: Partition, assignment: u64, position: Position) -> Self {
+        let Position { start, seal, written_to, .. } = position;
+        let written_to = written_to.unwrap_or(start);
+        Reading { partition, assignment, next: start, open: None, seal, written_to, at_end: false }
+    }
+
+    /// The offset that comes next.
+    pub fn next(&self) -> i64 {
+        self.next
+    }
+
+    /// The bytes of its open batch.
+    pub fn bytes(&self) -> usize {
+        self.open.as_ref().map_or(0, OpenBatch::bytes)
+    }
+
+    /// Whether the range that is being read was sealed before.
+    pub fn is_sealed(&self) -> bool {
+        self.seal.is_some()
+    }
+
+    /// Takes a record in. Returns the batch that had to be closed before it.
+    ///
+    /// # Errors
+    /// An offset that was there already.
+    pub fn take(
+        &mut self,
+        record: &Incoming<'_>,
+        limits: &BatchLimits,
+        now: Instant,
+    ) -> Result<Option<SourceBatch>> {
+        if record.offset < self.next {
+            let ((topic, partition), last) = (&self.partition, self.next - 1);
+            bail!(
+                "offset {} of {topic}/{partition} came after {last}: the topic was recreated or the consumer was \
+                 rewound",
+                record.offset
+            );
+        }
+        let closed = if self.open(now).takes(record, limits) { None } else { self.close() };
+        self.open(now).push(record, now);
+        self.next = record.offset + 1;
+        self.at_end = false;
+        Ok(closed)
+    }
+
+    /// Closes the open batch if it is due, or, with `all`, unless it repeats a sealed range.
+    pub fn close_due(&mut self, limits: &BatchLimits, now: Instant, all: bool) -> Option<SourceBatch> {
+        if self.at_end && self.is_sealed() {
+            // The sealed range has no record left (compaction): an empty batch ends it.
+            self.open(now);
+        }
+        let open = self.open.as_ref()?;
+        let sealed_to_end = open.is_sealed() && self.at_end;
+        match open.is_due(limits, now) || sealed_to_end || (all && !open.is_sealed()) {
+            true => self.close(),
+            false => None,
+        }
+    }
+
+    /// Closes the open batch at the end of a run. A sealed range that is not complete yet is left: its seal
+    /// stays in the commit.
+    pub fn close_unsealed(&mut self) -> Option<SourceBatch> {
+        if self.open.as_ref().is_some_and(OpenBatch::is_sealed) { None } else { self.close() }
+    }
+
+    fn open(&mut self, now: Instant) -> &mut OpenBatch {
+        let Reading { partition, next, seal, .. } = self;
+        self.open.get_or_insert_with(|| {
+            let sealed_last = seal.as_ref().map(|seal| seal.last);
+            OpenBatch::new(partition.0.clone(), partition.1, *next, sealed_last, now)
+        })
+    }
+
+    fn close(&mut self) -> Option<SourceBatch> {
+        let open = self.open.take()?;
+        let recovered = if open.is_sealed() { self.seal.take() } else { None };
+        let batch = open.close();
+        self.next = self.next.max(batch.last + 1);
+        chaos::point("closed");
+        let written_before = batch.first < self.written_to;
+        Some(SourceBatch { batch, assignment: self.assignment, recovered, written_before })
+    }
+}
