@@ -109,6 +109,26 @@ fn records_that_are_read_again_give_the_rows_that_are_missing_and_double_none() 
 }
 
 #[test]
+fn records_that_were_refused_and_are_read_again_give_no_second_dead_letter_and_the_rows_that_they_can() {
+    let topic = Topic::new("offsets_letters.public.my_table", 1);
+    let mut records = events::updates(20);
+    records[3] = events::text("no event");
+    topic.produce(1, &records);
+    let database = Database::new("offsets_letters");
+    caught_up(&topic, &database);
+    // A letter of a record that is taken now, as after a mended transform.
+    database.query(
+        "INSERT INTO _rowgate_dead_letters (pipeline, topic, partition, offset, stage, reason) \
+         SELECT pipeline, topic, partition, 4, stage, reason FROM _rowgate_dead_letters",
+    );
+    database.query("ALTER TABLE my_table DELETE WHERE _offset = 4 SETTINGS mutations_sync = 2");
+    offsets(&topic, &database, &["set", &topic.name, "earliest", "--yes"]);
+    caught_up(&topic, &database);
+    assert_eq!(database.query("SELECT count(), uniqExact(_offset) FROM my_table"), "19\t19");
+    assert_eq!(database.query("SELECT count() FROM _rowgate_dead_letters"), "2");
+}
+
+#[test]
 fn nothing_is_moved_under_hosts_that_run_whichever_protocol_their_group_has() {
     for (name, protocol, said) in [
         ("offsets_classic", "classic", "rowgate at /127.0.0.1"),

@@ -126,6 +126,11 @@ fn insert(
     }
     let batch = &prepared.source.batch;
     let rows: Vec<Identity> = letters.iter().map(|letter| (letter.offset, 0)).collect();
+    // In an earlier pass any record may have been refused that is taken now.
+    let expected: Vec<Identity> = match prepared.source.written_before {
+        true => batch.records.iter().map(|record| (record.offset, 0)).collect(),
+        false => rows.clone(),
+    };
     let identity = reach.lasting.then(|| IdentityColumns {
         condition: format!(
             "pipeline = {} AND topic = {} AND {} = {}",
@@ -145,7 +150,7 @@ fn insert(
         identity,
         rows: &rows,
         range: (batch.first, batch.last),
-        expected: &rows,
+        expected: &expected,
         columns: &dead_letter::COLUMNS.map(|(name, _)| name),
         encode: &|which: &[usize]| dead_letter::encode(letters, which, &prepared.profile),
     };

@@ -244,8 +244,8 @@ impl ConsumerContext for HostContext {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => match self.assign(consumer, list) {
                 Ok(true) if cooperative => consumer.incremental_assign(list),
                 Ok(true) => consumer.assign(list),
-                // Nothing is read of what cannot be begun: the host ends.
-                Ok(false) => consumer.unassign(),
+                // Nothing is read of what cannot be begun: the host ends, whatever comes of this.
+                Ok(false) => consumer.unassign().or(Ok(())),
                 Err(error) => {
                     self.push(Event::Failed(error));
                     consumer.unassign()
