@@ -10,6 +10,7 @@ pub mod summary;
 mod args;
 mod config_show;
 mod inspect;
+mod offsets;
 mod validate;
 
 use std::ffi::OsString;
@@ -54,6 +55,8 @@ pub enum Command {
         /// As JSON.
         json: bool,
     },
+    /// Look at the group's positions, or move them.
+    Offsets(offsets::Action),
 }
 
 /// Reads the command line.
@@ -77,6 +80,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
             Command::Inspect { file, json: json(last) }
         }
         ["config", "show"] => Command::ConfigShow { json: json(last) },
+        ["offsets", "show"] => Command::Offsets(offsets::Action::Show { json: json(last) }),
+        ["offsets", change] => Command::Offsets(offsets::Action::of(change, last)),
         _ => Command::Run,
     };
     let request = args::request(&levels);
@@ -112,6 +117,9 @@ pub fn execute(invocation: &Invocation, surroundings: &Surroundings) -> anyhow::
         Command::Run => run::run(load(invocation, surroundings)?, invocation.verbosity),
         Command::Validate => validate::validate(&load(invocation, surroundings)?),
         Command::Inspect { file, json } => inspect::inspect(file, *json),
+        Command::Offsets(action) => {
+            offsets::execute(&load(invocation, surroundings)?, action, invocation.verbosity)
+        }
         Command::ConfigShow { json } => config_show::show(&load(invocation, surroundings)?, *json),
     }
 }

@@ -3,7 +3,8 @@
 //! A commit of offset `s` with the metadata of a [`Seal`] says: everything before `s` is done, and the
 //! records `s..=last` are being inserted, in one range, by the transform of that digest and that pin. Empty
 //! metadata: nothing is pending. One commit a batch says both "the one before is done" and "this one is next"
-//! (promises D1 and D2 of `docs/invariants.md`).
+//! (promises D1 and D2 of `docs/invariants.md`). Metadata also says which epoch of the topic it is about, from the
+//! second one on, and, where a person set the position back, up to where rows may stand already.
 
 use std::fmt;
 
@@ -29,6 +30,8 @@ pub struct Committed {
     pub epoch: u16,
     /// What is pending.
     pub seal: Option<Seal>,
+    /// The offset before which rows may stand already, if the position was set back.
+    pub written_to: Option<i64>,
 }
 
 /// Digits of a digest that stand in a seal and in `_transform`.
@@ -53,18 +56,13 @@ impl Seal {
 }
 
 impl Committed {
-    /// The metadata of a position with nothing pending.
-    pub fn nothing_pending(epoch: u16) -> String {
-        if epoch > 0 { format!("v1;n={epoch}") } else { String::new() }
-    }
-
     /// Reads a commit's metadata.
     ///
     /// # Errors
     /// It is not ours: another program commits with this group.
     pub fn parse(metadata: &str) -> Result<Self, String> {
         if metadata.is_empty() {
-            return Ok(Committed { epoch: 0, seal: None });
+            return Ok(Committed { epoch: 0, seal: None, written_to: None });
         }
         let not_ours = || format!("the commit's metadata {metadata:?} was not written by this program");
         let mut parts = metadata.split(';');
@@ -72,24 +70,57 @@ impl Committed {
             return Err(not_ours());
         }
         let mut seal = Seal { last: -1, transform: String::new(), pin: None, series: 0, epoch: 0 };
+        let (mut sealed, mut other, mut written_to) = (false, false, None);
         for part in parts {
-            match part.split_once('=').ok_or_else(not_ours)? {
-                ("e", last) => seal.last = last.parse().map_err(|_| not_ours())?,
-                ("r", transform) => seal.transform = transform.to_owned(),
-                ("p", pin) => seal.pin = Some(pin.to_owned()),
-                ("a", series) => seal.series = series.parse().map_err(|_| not_ours())?,
-                ("n", epoch) => seal.epoch = epoch.parse().map_err(|_| not_ours())?,
+            let (name, value) = part.split_once('=').ok_or_else(not_ours)?;
+            match name {
+                "e" => seal.last = value.parse().map_err(|_| not_ours())?,
+                "r" => seal.transform = value.to_owned(),
+                "p" => seal.pin = Some(value.to_owned()),
+                "a" => seal.series = value.parse().map_err(|_| not_ours())?,
+                "n" => seal.epoch = value.parse().map_err(|_| not_ours())?,
+                "u" => written_to = Some(value.parse().map_err(|_| not_ours())?),
                 // A later version may say more.
                 _ => {}
             }
+            let of_seal = SEAL.contains(&name);
+            (sealed, other) = (sealed || of_seal, other || !of_seal);
         }
         let epoch = seal.epoch;
-        match (seal.last < 0, seal.transform.is_empty()) {
-            (false, false) => Ok(Committed { epoch, seal: Some(seal) }),
-            (true, true) if epoch > 0 => Ok(Committed { epoch, seal: None }),
-            _ => Err(not_ours()),
-        }
+        let seal = match sealed {
+            false if other => None,
+            true if seal.last >= 0 && !seal.transform.is_empty() => Some(seal),
+            _ => return Err(not_ours()),
+        };
+        Ok(Committed { epoch, seal, written_to })
     }
+}
+
+/// The names of a seal's parts in metadata.
+const SEAL: [&str; 4] = ["e", "r", "a", "p"];
+
+/// A commit's metadata: the pending range, if there is one; which epoch of the topic the position is of, from the
+/// second one on; and the offset before which rows may stand already from an earlier pass, if it was set back.
+pub fn metadata(seal: Option<&Seal>, epoch: u16, written_to: Option<i64>) -> String {
+    let mut text = match seal {
+        Some(seal) => seal.to_string(),
+        None if epoch > 0 => format!("v1;n={epoch}"),
+        None => String::new(),
+    };
+    if let Some(offset) = written_to {
+        text += &if text.is_empty() { format!("v1;u={offset}") } else { format!(";u={offset}") };
+    }
+    text
+}
+
+/// The metadata of a commit that a person moves: nothing is pending any more, `written_to` is new, and what a
+/// later version says beyond that stays.
+pub fn moved(metadata: &str, written_to: Option<i64>) -> String {
+    let stays =
+        |part: &&str| part.split_once('=').is_some_and(|(name, _)| name != "u" && !SEAL.contains(&name));
+    let mut parts: Vec<String> = metadata.split(';').filter(stays).map(str::to_owned).collect();
+    parts.extend(written_to.map(|offset| format!("u={offset}")));
+    if parts.is_empty() { String::new() } else { format!("v1;{}", parts.join(";")) }
 }
 
 /// Where a partition that came goes on.
@@ -99,6 +130,8 @@ pub struct Position {
     pub start: i64,
     /// The range that begins there, if it is pending: it is cut again as it was sealed, and verified.
     pub seal: Option<Seal>,
+    /// Rows of records before this offset may stand already: a person set the position back.
+    pub written_to: Option<i64>,
     /// Whether the commits do not say it yet.
     pub is_new: bool,
 }
@@ -109,12 +142,13 @@ impl Position {
     /// # Errors
     /// Metadata that is not ours; see [`Seal::parse`].
     pub fn of_commit(offset: i64, metadata: &str) -> Result<Position, String> {
-        Ok(Position { start: offset, seal: Seal::parse(metadata)?, is_new: false })
+        let Committed { seal, written_to, .. } = Committed::parse(metadata)?;
+        Ok(Position { start: offset, seal, written_to, is_new: false })
     }
 
     /// Where the start policy says, since there is no commit.
     pub fn first(start: i64) -> Position {
-        Position { start, seal: None, is_new: true }
+        Position { start, seal: None, written_to: None, is_new: true }
     }
 }
 
@@ -134,9 +168,9 @@ mod tests {
         ) {
             let seal = Seal { last, transform, pin, series, epoch };
             prop_assert_eq!(Seal::parse(&seal.to_string()), Ok(Some(seal.clone())));
-            prop_assert_eq!(Committed::parse(&seal.to_string()), Ok(Committed { epoch, seal: Some(seal) }));
-            let plain = Committed { epoch, seal: None };
-            prop_assert_eq!(Committed::parse(&Committed::nothing_pending(epoch)), Ok(plain));
+            prop_assert_eq!(Committed::parse(&seal.to_string()), Ok(Committed { epoch, seal: Some(seal), written_to: None }));
+            let plain = Committed { epoch, seal: None, written_to: None };
+            prop_assert_eq!(Committed::parse(&metadata(None, epoch, None)), Ok(plain));
         }
 
         #[test]
@@ -148,7 +182,7 @@ mod tests {
     #[test]
     fn seals_of_older_hosts_have_no_pin_and_what_newer_ones_add_is_passed_over() {
         let old = Seal::parse("v1;e=5;r=a;a=1").unwrap().unwrap();
-        assert_eq!(old, Seal { last: 5, transform: "a".into(), pin: None, series: 1 });
+        assert_eq!(old, Seal { last: 5, transform: "a".into(), pin: None, series: 1, epoch: 0 });
         let new = Seal::parse("v1;e=5;r=a;a=1;p=b;z=7").unwrap().unwrap();
         assert_eq!(new, Seal { pin: Some("b".into()), ..old });
     }
@@ -162,12 +196,31 @@ mod tests {
         assert!(Seal::parse("v1;r=a;n=1").is_err());
         assert!(Seal::parse("v1;n=65536").is_err());
         assert!(Seal::parse("v1").is_err());
+        assert!(Seal::parse("v1;u=x").is_err());
+        assert!(Seal::parse("v1;u=5;e=5").is_err());
     }
 
     #[test]
     fn the_first_epoch_is_not_said() {
-        let seal = |epoch| Seal { last: 5, transform: "ab".into(), series: 2, epoch }.to_string();
+        let seal = |epoch| Seal { last: 5, transform: "ab".into(), pin: None, series: 2, epoch }.to_string();
         assert_eq!((seal(0), seal(1)), ("v1;e=5;r=ab;a=2".into(), "v1;e=5;r=ab;a=2;n=1".into()));
-        assert_eq!(Committed::nothing_pending(0), "");
+        assert_eq!(metadata(None, 0, None), "");
+    }
+
+    #[test]
+    fn what_may_stand_already_is_said_with_a_seal_and_without_and_lasts_until_it_is_passed() {
+        let seal = Seal { last: 9, transform: "abc".to_owned(), pin: None, series: 1, epoch: 2 };
+        for pending in [None, Some(&seal)] {
+            let said = Committed::parse(&metadata(pending, 2, Some(20))).unwrap();
+            assert_eq!(said, Committed { epoch: 2, seal: pending.cloned(), written_to: Some(20) });
+        }
+        assert_eq!(Committed::parse(&metadata(Some(&seal), 2, None)).unwrap().written_to, None);
+    }
+
+    #[test]
+    fn a_moved_position_keeps_what_this_version_does_not_know() {
+        assert_eq!(moved("", None), "");
+        assert_eq!(moved("v1;e=9;r=abc;a=0", None), "");
+        assert_eq!(moved("v1;e=9;r=abc;a=0;p=def;n=1;x=y;u=3", Some(12)), "v1;n=1;x=y;u=12");
     }
 }

@@ -117,8 +117,12 @@ pub struct Kafka {
     pub group: String,
     /// Properties of librdkafka, none of which the host sets itself.
     pub properties: Named,
+    /// How the group shares partitions.
+    pub protocol: GroupProtocol,
     /// Where a group without a position starts.
     pub start: Start,
+    /// Inserts a second into one table, at most, by batches that are not full; at least 1.
+    pub inserts_per_second: u32,
 }
 
 /// A schema registry, and how to reach it.
@@ -176,6 +180,16 @@ impl TopicPattern {
             TopicPattern::Name(text) | TopicPattern::Regex(text) => text,
         }
     }
+}
+
+/// How a group shares partitions among its members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum GroupProtocol {
+    /// The members agree by themselves, and say at the start how.
+    #[default]
+    Classic,
+    /// The brokers decide (KIP-848).
+    Consumer,
 }
 
 /// Where a group without a position starts.

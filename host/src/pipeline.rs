@@ -24,7 +24,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
@@ -69,8 +69,8 @@ const IDLE: Duration = Duration::from_millis(500);
 /// What ended the pipeline, with the class of exit that it calls for.
 pub fn run(settings: Settings, shutdown: Shutdown, out: &mut dyn Write) -> Result<Summary> {
     value::show_in_errors(settings.log_values);
-    let stages = Stages::open(&settings, out)?;
     let stop = Stop::new(shutdown);
+    let stages = Stages::open(&settings, &stop, out)?;
     let (summary, failed) = stages.run(&settings, &stop);
     match failed {
         Some(error) => Err(error),
@@ -81,7 +81,7 @@ pub fn run(settings: Settings, shutdown: Shutdown, out: &mut dyn Write) -> Resul
 /// When the stages are to end.
 pub(crate) struct Stop {
     shutdown: Shutdown,
-    failed: AtomicBool,
+    failed: Arc<AtomicBool>,
     delivered: AtomicBool,
     /// Since when the last batches have a time limit: a signal, or the end of a bounded time.
     draining: OnceLock<Instant>,
@@ -91,7 +91,7 @@ impl Stop {
     fn new(shutdown: Shutdown) -> Self {
         Stop {
             shutdown,
-            failed: AtomicBool::new(false),
+            failed: Arc::default(),
             delivered: AtomicBool::new(false),
             draining: OnceLock::new(),
         }
@@ -99,6 +99,12 @@ impl Stop {
 
     fn failed(&self) -> bool {
         self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Asks the same of a thread that nobody waits for: whether nothing more is to be taken in.
+    fn leave(&self) -> kafka::Leave {
+        let (shutdown, failed) = (self.shutdown.clone(), self.failed.clone());
+        Box::new(move || shutdown.is_requested() || failed.load(Ordering::Relaxed))
     }
 
     fn fail(&self) {
@@ -129,7 +135,7 @@ enum Input {
 impl<'a> Stages<'a> {
     /// Opens everything in the order in which a mistake is cheapest to find: the transform, then the target,
     /// then Kafka.
-    fn open(settings: &Settings, out: &'a mut dyn Write) -> Result<Self> {
+    fn open(settings: &Settings, stop: &Stop, out: &'a mut dyn Write) -> Result<Self> {
         let (transform, component) = loaded(settings)?;
         tracing::info!(
             transform = %settings.transform.as_deref().unwrap_or(Path::new("built in")).display(),
@@ -147,7 +153,7 @@ impl<'a> Stages<'a> {
             Source::Kafka(source) => {
                 let headers = header_names(settings);
                 let (input, commits) =
-                    kafka::open(source, settings.batch, headers, settings.dry_run, epochs)?;
+                    kafka::open(source, settings.batch, headers, settings.dry_run, epochs, stop.leave())?;
                 preparer.prune(&commits);
                 (Input::Kafka(Box::new(input)), Some(commits))
             }

@@ -21,4 +21,6 @@ pub struct SourceBatch {
     pub recovered: Option<Seal>,
     /// What the topic is to the pipeline, under this assignment.
     pub incarnation: Arc<Incarnation>,
+    /// A person set the position back, and rows of this range may stand already from before.
+    pub written_before: bool,
 }

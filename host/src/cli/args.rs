@@ -3,10 +3,12 @@
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
+use super::offsets::Target;
 use crate::config::keys::{Default, Form, KEYS, Key};
 use crate::config::layer::{Item, Layer, Origin};
 use crate::config::mistake::Mistakes;
 use crate::config::{Request, pair, secret};
+use crate::source::kafka::offsets::To;
 
 const ABOUT: &str =
     "Passes Debezium changes from Kafka through a WebAssembly transform and writes the rows to ClickHouse";
@@ -25,6 +27,7 @@ Examples:
   host -t rule.wasm --input changes.ndjson --output -
   host -c pipeline.yaml config show
   host inspect rule.wasm
+  host -c pipeline.yaml offsets show
 
 Settings without a flag (password, registry.*, limits.*) go into the file or the environment.
 
@@ -62,12 +65,46 @@ pub fn command() -> Command {
                 .arg(file.help("A WebAssembly component"))
                 .arg(json()),
         )
+        .subcommand(offsets())
         .subcommand(
             Command::new("config")
                 .about("Look at the configuration")
                 .subcommand_required(true)
                 .subcommand(with_settings(show).arg(json())),
         )
+}
+
+fn offsets() -> Command {
+    let partition = Arg::new("place").value_name("TOPIC/PARTITION").required(true);
+    let to = Arg::new("to").value_name("OFFSET").required(true).value_parser(To::parse);
+    let change = |command: Command| {
+        let reason = Arg::new("reason").long("reason").value_name("TEXT").default_value("");
+        let yes = Arg::new("yes").long("yes").action(ArgAction::SetTrue);
+        with_settings(command)
+            .arg(reason.help("Why, for the record"))
+            .arg(yes.help("Do it without asking; --dry-run only says what would be done"))
+    };
+    let show = Command::new("show")
+        .about("Show where the group stands in each partition, and what is pending")
+        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Show it as JSON"));
+    let set = Command::new("set")
+        .about("Move positions; the group's hosts must be stopped. What is left out is recorded")
+        .arg(
+            partition
+                .clone()
+                .value_parser(Target::parse)
+                .help("A partition, or a topic with all of its partitions"),
+        )
+        .arg(to.help("An offset, earliest or latest"));
+    let skip = Command::new("skip")
+        .about("Leave out what holds a partition up: records that are gone, or the range that is pending")
+        .arg(partition.value_parser(Target::parse_partition).help("A partition"));
+    Command::new("offsets")
+        .about("Look at the positions of the pipeline's group, and move them")
+        .subcommand_required(true)
+        .subcommand(with_settings(show))
+        .subcommand(change(set))
+        .subcommand(change(skip))
 }
 
 fn with_settings(command: Command) -> Command {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::keys::{Form, KEYS};
 use crate::config::{DeadLetters, Sink, Source};
+use crate::source::kafka::offsets::To;
 
 fn parsed(line: &[&str]) -> Invocation {
     try_parsed(line).unwrap_or_else(|error| panic!("{line:?}: {error}"))
@@ -37,11 +38,35 @@ fn every_flag_of_the_table_is_taken_by_every_command_that_reads_settings() {
     for key in KEYS {
         let Some(flag) = key.flag else { continue };
         let value = if key.form == Form::Map { "a=b" } else { "1" };
-        for command in [&[][..], &["run"], &["validate"], &["config", "show"]] {
+        for command in [&[][..], &["run"], &["validate"], &["config", "show"], &["offsets", "show"]] {
             let flag = format!("--{flag}={value}");
             let invocation = parsed(&[command, &[&flag]].concat());
             assert_eq!(invocation.request.flags.items(key.name).len(), 1, "{command:?} {flag}");
         }
+    }
+}
+
+#[test]
+fn positions_are_moved_by_partition_or_topic_to_an_offset_or_an_end() {
+    let change = |line: &[&str]| match parsed(line).command {
+        Command::Offsets(offsets::Action::Change { target, to, reason, yes }) => {
+            (target.topic, target.partition, to, reason, yes)
+        }
+        other => panic!("{other:?}"),
+    };
+    let set = change(&["offsets", "set", "a.b/3", "17", "--reason", "why", "--yes"]);
+    assert_eq!(set, ("a.b".to_owned(), Some(3), Some(To::Offset(17)), "why".to_owned(), true));
+    let all = change(&["-b", "k:9092", "offsets", "set", "a.b", "latest"]);
+    assert_eq!(all, ("a.b".to_owned(), None, Some(To::Latest), String::new(), false));
+    assert_eq!(change(&["offsets", "skip", "a/0"]).2, None);
+    for wrong in [
+        &["offsets"][..],
+        &["offsets", "set", "a"],
+        &["offsets", "set", "a/0", "-1"],
+        &["offsets", "skip", "a"],
+        &["offsets", "skip", "a/0", "17"],
+    ] {
+        assert!(try_parsed(wrong).is_err(), "{wrong:?}");
     }
 }
 

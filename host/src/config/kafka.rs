@@ -8,6 +8,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("bootstrap.servers", "it is set by `brokers`"),
     ("metadata.broker.list", "it is set by `brokers`"),
     ("group.id", "it is set by `group`"),
+    ("group.protocol", "it is set by `group_protocol`"),
     ("auto.offset.reset", "it is set by `start`"),
     ("enable.auto.commit", "the host commits, after ClickHouse has the rows; otherwise rows could be lost"),
     ("auto.commit.enable", "the host commits, after ClickHouse has the rows; otherwise rows could be lost"),
@@ -29,6 +30,17 @@ const REFUSED: &[(&str, &str)] = &[
     ("check.crcs", "the host always checks what it reads"),
     ("plugin.library.paths", "the host loads no native code"),
     ("ssl.engine.location", "the host loads no native code"),
+];
+
+/// Properties that a group has no use for whose partitions the brokers share out, each with the reason.
+pub const ONLY_CLASSIC: &[(&str, &str)] = &[
+    ("session.timeout.ms", "it is the brokers' setting `group.consumer.session.timeout.ms`"),
+    ("heartbeat.interval.ms", "it is the brokers' setting `group.consumer.heartbeat.interval.ms`"),
+    (
+        "partition.assignment.strategy",
+        "the brokers share out the partitions; `group.remote.assignor` says how",
+    ),
+    ("group.protocol.type", "there is one only"),
 ];
 
 /// What is wrong with a property, if anything: it is the host's own, or librdkafka does not take it.

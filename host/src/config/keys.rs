@@ -184,6 +184,14 @@ pub const KEYS: &[Key] = &[
         .short('g')
         .follows("`rowgate-` and the pipeline's name")
         .under(SOURCE),
+    Key::new(
+        "group_protocol",
+        "PROTOCOL",
+        "How the group shares partitions: classic, or consumer (KIP-848, brokers from 4.0); the same for all its hosts",
+    )
+    .flag("group-protocol")
+    .default("classic")
+    .under(SOURCE),
     Key::new("start", "WHERE", "Where a group without a position starts: earliest or latest")
         .flag("start")
         .default("earliest")
@@ -376,10 +384,18 @@ pub const KEYS: &[Key] = &[
         .flag("batch-bytes")
         .default("16777216")
         .under(BATCHES),
-    Key::new("linger_ms", "MS", "Milliseconds after which a batch closes in any case")
+    Key::new("linger_ms", "MS", "Milliseconds after which a batch closes that is not full; longer where inserts_per_second says so")
         .flag("linger-ms")
         .default("1000")
         .under(BATCHES),
+    Key::new(
+        "inserts_per_second",
+        "N",
+        "Inserts a second into one table at most: batches that are not full wait longer where many partitions feed it",
+    )
+    .flag("inserts-per-second")
+    .default("10")
+    .under(BATCHES),
     Key::new("limits.memory_mib", "MIB", "Memory that one instance of the transform may have, in MiB")
         .default("64")
         .decides_rows().under(BATCHES),

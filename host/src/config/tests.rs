@@ -92,6 +92,24 @@ fn without_any_setting_everything_has_its_default() {
 }
 
 #[test]
+fn a_group_whose_partitions_the_brokers_share_out_takes_no_property_of_the_other_protocol() {
+    assert_eq!(kafka(&Given::default().settings()).protocol, GroupProtocol::Classic);
+    let consumer = ("group_protocol", "consumer");
+    assert_eq!(kafka(&flags(&[consumer]).settings()).protocol, GroupProtocol::Consumer);
+    for property in [
+        "session.timeout.ms=6000",
+        "heartbeat.interval.ms=500",
+        "partition.assignment.strategy=range",
+        "group.protocol.type=consumer",
+    ] {
+        let mistakes = flags(&[consumer, ("kafka", property)]).mistakes();
+        assert!(mistakes[0].contains("cannot be set with `group_protocol: consumer`"), "{mistakes:?}");
+        flags(&[("kafka", property)]).settings();
+    }
+    assert!(flags(&[("kafka", "group.protocol=consumer")]).mistakes()[0].contains("`group_protocol`"));
+}
+
+#[test]
 fn flags_win_over_the_environment_over_the_file_over_the_default() {
     let file = "database: f\nuser: f\ntable: f\ntopic: [f1, f2]\n";
     let variables = [("ROWGATE_DATABASE", "e"), ("ROWGATE_USER", "e"), ("ROWGATE_TOPIC", "e1,e2")];

@@ -5,8 +5,8 @@ use super::layer::{Item, Layer, Origin};
 use super::mistake::Mistakes;
 use super::values::{self, Read};
 use super::{
-    BatchLimits, Bounds, ClickHouse, Credentials, DeadLetters, Deciding, Kafka, Loaded, Options, Policies,
-    Registry, SandboxLimits, Settings, Sink, Source, TopicPattern, kafka, secret,
+    BatchLimits, Bounds, ClickHouse, Credentials, DeadLetters, Deciding, GroupProtocol, Kafka, Loaded,
+    Options, Policies, Registry, SandboxLimits, Settings, Sink, Source, TopicPattern, kafka, secret,
 };
 use crate::debezium::hints::Hints;
 use crate::debezium::placeholder::Placeholder;
@@ -254,7 +254,15 @@ impl Check {
 
     fn source(&mut self, name: &str) -> Option<Source> {
         if self.merged.has("input") {
-            self.forget(&["topic", "brokers", "group", "kafka", "start"]);
+            self.forget(&[
+                "topic",
+                "brokers",
+                "group",
+                "group_protocol",
+                "kafka",
+                "start",
+                "inserts_per_second",
+            ]);
             return self.value("input", values::path).map(|path| Source::Lines { path });
         }
         self.follows("group", &format!("rowgate-{name}"));
@@ -272,13 +280,31 @@ impl Check {
         let topics = self.some("topic", topics);
         let group = self.value("group", values::foreign_name);
         let start = self.value("start", values::start);
+        let protocol = self.value("group_protocol", values::group_protocol);
+        if protocol == Some(GroupProtocol::Consumer) {
+            self.only_classic();
+        }
+        let inserts_per_second = self.number("inserts_per_second", 1, 10_000);
         Some(Source::Kafka(Kafka {
             brokers: brokers?,
             topics: topics?,
             group: group?,
             properties,
+            protocol: protocol?,
             start: start?,
+            inserts_per_second,
         }))
+    }
+
+    /// Refuses properties that mean nothing where the brokers decide.
+    fn only_classic(&mut self) {
+        for Item { name, origin, .. } in self.merged.items("kafka") {
+            let name = name.as_deref().unwrap_or_default();
+            if let Some((_, reason)) = kafka::ONLY_CLASSIC.iter().find(|(refused, _)| *refused == name) {
+                let what = format!("`{name}` cannot be set with `group_protocol: consumer`: {reason}");
+                self.mistakes.of("kafka", origin.clone(), what);
+            }
+        }
     }
 
     /// A list that must not be empty.

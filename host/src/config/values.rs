@@ -7,8 +7,8 @@ use jiff::SignedDuration;
 
 use super::keys::nearest;
 use super::{
-    Compression, DeadLetters, Framing, LogFormat, OutOfRange, Pin, SchemaChanges, Start, Tombstones,
-    TopicPattern, Truncate, Unavailable,
+    Compression, DeadLetters, Framing, GroupProtocol, LogFormat, OutOfRange, Pin, SchemaChanges, Start,
+    Tombstones, TopicPattern, Truncate, Unavailable,
 };
 
 /// What a text means, or what is wrong with it.
@@ -65,6 +65,11 @@ pub fn pin(text: &str) -> Read<Pin> {
 /// Where to start.
 pub fn start(text: &str) -> Read<Start> {
     one_of(text, &[("earliest", Start::Earliest), ("latest", Start::Latest)])
+}
+
+/// How a group shares partitions.
+pub fn group_protocol(text: &str) -> Read<GroupProtocol> {
+    one_of(text, &[("classic", GroupProtocol::Classic), ("consumer", GroupProtocol::Consumer)])
 }
 
 /// What to do with values beyond a column's range.

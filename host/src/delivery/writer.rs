@@ -72,6 +72,14 @@ impl<'a> Writer<'a> {
         self.insert(job, 0, false, &|_| Ok(true))
     }
 
+    /// The same where the range may have been written by an earlier pass over its records.
+    ///
+    /// # Errors
+    /// What only a person can end.
+    pub fn letters_again(&self, job: &Job<'_>) -> Result<Landed> {
+        self.insert(job, 0, true, &|_| Ok(true))
+    }
+
     fn insert(
         &self,
         job: &Job<'_>,

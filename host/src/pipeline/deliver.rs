@@ -227,7 +227,10 @@ impl Writing<'_, '_> {
         let batch = &prepared.source.batch;
         let expected = prepared.identities_in(&part.table.name);
         let values = prepared.values(&prepared.maker.transform);
-        let mut verify = false;
+        if let Some(commits) = &reach.commits {
+            commits.feeds(&part.table.name, &writer.range().partition);
+        }
+        let mut verify = prepared.source.written_before;
         let (mut table, mut binding) = (part.table.clone(), part.binding.clone());
         for _ in 0..MAX_REPAIRS {
             let repaired = !Arc::ptr_eq(&table, &part.table);

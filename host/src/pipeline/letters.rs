@@ -141,6 +141,11 @@ fn insert(
     };
     let epoch = tells_epoch.then_some(batch.epoch);
     let rows: Vec<Identity> = letters.iter().map(|letter| (letter.offset, 0)).collect();
+    // In an earlier pass any record may have been refused that is taken now.
+    let expected: Vec<Identity> = match prepared.source.written_before {
+        true => batch.records.iter().map(|record| (record.offset, 0)).collect(),
+        false => rows.clone(),
+    };
     let identity = reach.lasting.then(|| IdentityColumns {
         condition: format!(
             "pipeline = {} AND topic = {} AND {} = {}{}",
@@ -163,11 +168,15 @@ fn insert(
         identity,
         rows: &rows,
         range: (batch.first, batch.last),
-        expected: &rows,
+        expected: &expected,
         columns: &columns,
         encode: &|which: &[usize]| dead_letter::encode(letters, which, epoch, &prepared.profile),
     };
-    match writer.letters(&job)? {
+    let landed = match prepared.source.written_before {
+        true => writer.letters_again(&job),
+        false => writer.letters(&job),
+    };
+    match landed? {
         Landed::Abandoned => Ok(false),
         Landed::Except(refused) => match refused.first() {
             None => Ok(true),

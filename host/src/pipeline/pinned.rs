@@ -253,7 +253,8 @@ mod tests {
         };
         let batch = fixture::batch("d.s.t", &[(None::<&str>, Some(EVENT))]);
         let incarnation = Arc::default();
-        SourceBatch { batch, assignment: 1, recovered: sealed_by.map(seal), incarnation }
+        let recovered = sealed_by.map(seal);
+        SourceBatch { batch, assignment: 1, recovered, incarnation, written_before: false }
     }
 
     /// The rows of a range, as they are sent; the pin of its seal; whether another transform made them.

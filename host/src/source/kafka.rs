@@ -5,7 +5,9 @@
 
 mod client;
 mod context;
+pub mod offsets;
 pub mod ownership;
+mod pace;
 pub mod topic_id;
 mod watch;
 
@@ -22,12 +24,13 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use self::context::{Assigned, Event, HostContext};
 use self::ownership::{Ownership, Partition};
+use self::pace::Pace;
 use self::watch::Watch;
 use super::SourceBatch;
 use super::reading::Reading;
 use crate::batch::{HeaderNames, Incoming, IncomingHeader};
 use crate::chaos;
-use crate::commit::{Committed, Seal};
+use crate::commit::{self, Seal};
 use crate::config::{BatchLimits, Bounds, Kafka, Start};
 use crate::delivery::Log;
 use crate::epochs::Epochs;
@@ -70,6 +73,8 @@ pub struct KafkaInput {
     /// Numbers of partitions of which one is at its end, and when that was last looked at.
     ended: BTreeSet<i32>,
     asked_ends: Option<Instant>,
+    /// How long batches wait that are not full.
+    pace: Pace,
     /// Since when it has waited for its first partition, until that is said.
     joining: Option<Instant>,
     /// Whether the topics are still those that were assigned.
@@ -83,17 +88,23 @@ pub struct Commits {
     ownership: Arc<Ownership>,
 }
 
+/// Asks whether the host is to stop, from whichever thread.
+pub type Leave = Box<dyn Fn() -> bool + Send + Sync>;
+
 /// Checks that the brokers answer, then joins the group. Batches keep the records' `headers` of these names.
-/// A dry run commits nothing. Without `epochs`, topics that are made anew are not told from those before.
+/// A dry run commits nothing. Without `epochs`, topics that are made anew are not told from those before. What waits
+/// for the brokers asks `leave` whether to go on.
 pub fn open(
     source: &Kafka,
     limits: BatchLimits,
     headers: HeaderNames,
     dry_run: bool,
     epochs: Option<Arc<Epochs>>,
+    leave: Leave,
 ) -> Result<(KafkaInput, Commits)> {
     let ownership = Arc::new(Ownership::default());
-    let context = HostContext::new(ownership.clone(), source.start == Start::Earliest, dry_run, epochs);
+    let earliest = source.start == Start::Earliest;
+    let context = HostContext::new(ownership.clone(), earliest, dry_run, epochs, leave);
     let consumer: HostConsumer = client::settings(source)
         .create_with_context(context)
         .context("the Kafka client refuses its settings")
@@ -119,6 +130,7 @@ pub fn open(
         asked: None,
         ended: BTreeSet::new(),
         asked_ends: None,
+        pace: Pace::new(limits.linger_ms, source.inserts_per_second),
         joining: Some(Instant::now()),
         watch: Watch::default(),
     };
@@ -139,6 +151,7 @@ impl KafkaInput {
         delivered: impl Fn() -> bool,
     ) -> Result<()> {
         let end = bounds.for_.map(|duration| Instant::now() + duration);
+        self.consumer.context().ends_at(end);
         loop {
             if stop() || shutdown.is_requested() {
                 break;
@@ -213,7 +226,7 @@ impl KafkaInput {
                     self.partitions.iter().map(|(partition, reading)| (partition, reading.next()));
                 return Err(client::position_is_gone(&self.consumer, positions));
             }
-            Some(Err(error)) => client::tolerate(&error)?,
+            Some(Err(error)) => client::tolerate(&self.consumer, &error)?,
             None => {}
         }
         Ok(false)
@@ -225,7 +238,7 @@ impl KafkaInput {
         let consumer = self.consumer.clone();
         match consumer.poll(POLL) {
             Some(Err(KafkaError::PartitionEOF(_))) | Some(Ok(_)) | None => {}
-            Some(Err(error)) => client::tolerate(&error)?,
+            Some(Err(error)) => client::tolerate(&self.consumer, &error)?,
         }
         self.take_rebalances()
     }
@@ -255,8 +268,16 @@ impl KafkaInput {
             ),
             None => tracing::info!(topic, partition = number, offset = first, "partition assigned"),
         }
+        if let Some(written_to) = position.written_to {
+            tracing::info!(
+                topic,
+                partition = number,
+                "the position was set back: rows of offsets before {written_to} are looked up before they are inserted"
+            );
+        }
         let reading = Reading::new(partition.clone(), assignment, position, incarnation);
         self.partitions.insert(partition, reading);
+        self.pace.assignment_changed();
         if self.paused {
             // A new assignment begins unpaused.
             self.paused = false;
@@ -271,6 +292,7 @@ impl KafkaInput {
             }
             tracing::info!(topic = &*partition.0, partition = partition.1, "partition revoked");
         }
+        self.pace.assignment_changed();
         self.ready.retain(|ready| {
             !partitions.iter().any(|(topic, p)| *topic == ready.batch.topic && *p == ready.batch.partition)
         });
@@ -367,9 +389,11 @@ impl KafkaInput {
 
     fn close_due(&mut self, now: Instant) {
         let all = self.open_bytes > MAX_OPEN_BYTES;
-        for reading in self.partitions.values_mut() {
+        self.pace.refresh(self.consumer.context().feeds(), self.partitions.keys());
+        for (partition, reading) in &mut self.partitions {
+            let limits = BatchLimits { linger_ms: self.pace.linger_ms(partition), ..self.limits };
             let before = reading.bytes();
-            self.ready.extend(reading.close_due(&self.limits, now, all));
+            self.ready.extend(reading.close_due(&limits, now, all));
             self.open_bytes = self.open_bytes + reading.bytes() - before;
         }
     }
@@ -430,6 +454,11 @@ fn kept_headers<'m>(message: &'m impl Message, names: &'m HeaderNames) -> Vec<In
 }
 
 impl Commits {
+    /// Notes that rows of `partition` go to `table`: the more partitions do, the longer their batches wait.
+    pub fn feeds(&self, table: &str, partition: &Partition) {
+        self.consumer.context().feeds().note(table, partition);
+    }
+
     /// How many partitions a topic has by now.
     ///
     /// # Errors
@@ -467,8 +496,8 @@ impl Log for Commits {
     }
 
     fn commit(&self, partition: &Partition, offset: i64, seal: Option<&Seal>) -> Result<()> {
-        let nothing_pending = || Committed::nothing_pending(self.ownership.epoch(partition));
-        let metadata = seal.map_or_else(nothing_pending, Seal::to_string);
+        let written_to = self.consumer.context().written_to(partition, offset);
+        let metadata = commit::metadata(seal, self.ownership.epoch(partition), written_to);
         commit(&self.consumer, &[(partition.clone(), offset, metadata)])
             .with_context(|| format!("committing offset {offset} of {}/{}", partition.0, partition.1))
     }

@@ -70,7 +70,9 @@ pub fn run(
     let mut send = |batch: OpenBatch| {
         // A closed channel: the pipeline has failed and says why itself.
         let (batch, incarnation) = (batch.close(), Arc::default());
-        let _ = batches.send(SourceBatch { batch, assignment: 0, recovered: None, incarnation });
+        let (recovered, written_before) = (None, false);
+        let batch = SourceBatch { batch, assignment: 0, recovered, incarnation, written_before };
+        let _ = batches.send(batch);
     };
     while !stop() && !shutdown.is_requested() {
         if end.is_some_and(|end| Instant::now() >= end) {

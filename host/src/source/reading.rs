@@ -23,6 +23,8 @@ pub struct Reading {
     open: Option<OpenBatch>,
     /// The range that comes next was sealed before.
     seal: Option<Seal>,
+    /// Rows of records before this offset may stand already.
+    written_to: i64,
     /// Whether the partition has nothing more, for now.
     pub at_end: bool,
     /// Which life of the topic it is of.
@@ -37,8 +39,9 @@ impl Reading {
         position: Position,
         incarnation: Arc<Incarnation>,
     ) -> Self {
-        let Position { start, seal, .. } = position;
-        Reading { partition, assignment, next: start, open: None, seal, at_end: false, incarnation }
+        let Position { start, seal, written_to, .. } = position;
+        let (open, at_end, written_to) = (None, false, written_to.unwrap_or(start));
+        Reading { partition, assignment, next: start, open, seal, written_to, at_end, incarnation }
     }
 
     /// The offset that comes next.
@@ -120,7 +123,8 @@ impl Reading {
         batch.epoch = self.incarnation.epoch;
         self.next = self.next.max(batch.last + 1);
         chaos::point("closed");
-        let incarnation = self.incarnation.clone();
-        Some(SourceBatch { batch, assignment: self.assignment, recovered, incarnation })
+        let written_before = batch.first < self.written_to;
+        let (assignment, incarnation) = (self.assignment, self.incarnation.clone());
+        Some(SourceBatch { batch, assignment, recovered, incarnation, written_before })
     }
 }

@@ -18,7 +18,8 @@ use super::{BOUND, Stack, wait_until};
 
 /// A topic of one test.
 pub struct Topic {
-    brokers: String,
+    /// The brokers that have it.
+    pub brokers: String,
     /// Its name.
     pub name: String,
 }
@@ -68,6 +69,11 @@ impl Topic {
             Err(RDKafkaErrorCode::TopicAlreadyExists) => false,
             Err(code) => panic!("{code}"),
         });
+    }
+
+    /// A topic of a mock cluster, which made it.
+    pub fn of_mock(brokers: &str, name: &str) -> Self {
+        Topic { brokers: brokers.to_owned(), name: name.to_owned() }
     }
 
     fn client(&self) -> ClientConfig {

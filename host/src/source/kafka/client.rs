@@ -9,7 +9,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::ownership::Partition;
 use crate::commit::Seal;
-use crate::config::Kafka;
+use crate::config::{GroupProtocol, Kafka};
 use crate::error::Classify;
 
 /// How long one request to the brokers may take.
@@ -26,11 +26,15 @@ pub(super) fn settings(source: &Kafka) -> ClientConfig {
         // A broker that comes back is found within seconds, and a request that it lost is not waited for.
         .set("reconnect.backoff.max.ms", "2000")
         .set("socket.timeout.ms", "10000")
-        // A host that died is noticed, and its partitions move, within this time.
-        .set("session.timeout.ms", "15000")
         .set("fetch.queue.backoff.ms", "50")
         .set("allow.auto.create.topics", "false")
         .set("check.crcs", "true");
+    match source.protocol {
+        // A host that died is noticed, and its partitions move, within this time. With the other protocol the
+        // brokers say it.
+        GroupProtocol::Classic => config.set("session.timeout.ms", "15000"),
+        GroupProtocol::Consumer => config.set("group.protocol", "consumer"),
+    };
     for (key, value) in &source.properties.0 {
         config.set(key, value);
     }
@@ -66,7 +70,21 @@ pub(super) fn check_brokers<C: ConsumerContext>(consumer: &BaseConsumer<C>, sour
 }
 
 /// Errors of polling: those that pass are said and waited out, the others end the pipeline.
-pub(super) fn tolerate(error: &KafkaError) -> Result<()> {
+pub(super) fn tolerate<C: ConsumerContext>(consumer: &BaseConsumer<C>, error: &KafkaError) -> Result<()> {
+    if let Some((code, _)) = consumer.client().fatal_error() {
+        return Err(fatal(code));
+    }
+    refused(error)?;
+    match error.rdkafka_error_code() {
+        // Said by the context, once for all brokers.
+        Some(RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure) => {}
+        _ => tracing::warn!("kafka: {error}: waiting"),
+    }
+    Ok(())
+}
+
+/// An error where `error` does not pass by itself.
+pub(super) fn refused(error: &KafkaError) -> Result<()> {
     let Some(code) = error.rdkafka_error_code() else {
         return Err(anyhow!("{error}")).context("polling Kafka").environment();
     };
@@ -77,13 +95,25 @@ pub(super) fn tolerate(error: &KafkaError) -> Result<()> {
         | RDKafkaErrorCode::SaslAuthenticationFailed
         | RDKafkaErrorCode::Authentication
         | RDKafkaErrorCode::Fatal => Err(anyhow!("{error}")).context("Kafka refuses").environment(),
-        // Said by the context, once for all brokers.
-        RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure => Ok(()),
-        _ => {
-            tracing::warn!("kafka: {error}: waiting");
-            Ok(())
-        }
+        _ => Ok(()),
     }
+}
+
+/// What librdkafka does not recover from: this member may neither read nor commit any more.
+fn fatal(code: RDKafkaErrorCode) -> anyhow::Error {
+    let (what, help) = match code {
+        RDKafkaErrorCode::FencedInstanceId => (
+            "another member joined the group with this host's group.instance.id, and took its place",
+            "nothing is lost: the other one goes on; give each host a group.instance.id of its own",
+        ),
+        RDKafkaErrorCode::UnreleasedInstanceId => (
+            "another member is in the group with this host's group.instance.id, and its session is not over",
+            "give each host a group.instance.id of its own; after a crash, start again when the session is over",
+        ),
+        _ => ("the group's membership is lost for good", "nothing is lost: start again"),
+    };
+    let error = anyhow!("{code}").context(what);
+    Err::<(), _>(error).environment().help(help).expect_err("made from an error")
 }
 
 /// The ends of partitions: the offsets that their next records will have. One request for all of them.
@@ -164,8 +194,8 @@ pub(super) fn position_is_gone<'a, C: ConsumerContext>(
         gone.join("; ")
     );
     let error = Err::<(), _>(error).environment().help(
-        "what is gone cannot be read; decide where to go on, and set the group's offsets there \
-         (kafka-consumer-groups.sh --reset-offsets)",
+        "what is gone cannot be read; decide where to go on: `host offsets skip TOPIC/PARTITION` goes to the first \
+         record that is still there, `host offsets set` anywhere else, and both record what was left out",
     );
     error.expect_err("made from an error")
 }

@@ -5,9 +5,8 @@
 //! retention removed are never skipped silently (promise D6 of `docs/invariants.md`).
 
 use std::collections::{BTreeSet, HashMap};
-use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
@@ -20,15 +19,17 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::ownership::{Ownership, Partition};
-use super::topic_id;
+use super::pace::Feeds;
+use super::{Leave, client, topic_id};
 use crate::clickhouse::topics;
-use crate::commit::{Committed, Position};
+use crate::commit::{self, Committed, Position};
 use crate::epochs::{Epochs, Incarnation, Owner};
 use crate::error::Classify;
+use crate::pause::pause;
 
-/// How long one request for positions may take, and how often it is asked.
+/// How long one request for positions may take, and the waits between two attempts.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-const REQUEST_ATTEMPTS: u32 = 6;
+const REQUEST_WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 /// How often it is said that Kafka is away.
 const SAY_AGAIN: Duration = Duration::from_secs(10);
 /// How long an insert that is under way may hold up a revocation.
@@ -58,6 +59,12 @@ pub(super) struct HostContext {
     assignments: AtomicU64,
     events: Mutex<Vec<Event>>,
     said_down: Mutex<Option<Instant>>,
+    leave: Leave,
+    /// When a bounded run ends.
+    end: OnceLock<Instant>,
+    /// See [`Position::written_to`]; it stays in the commits until it is passed.
+    written_to: Mutex<HashMap<Partition, i64>>,
+    feeds: Feeds,
 }
 
 impl HostContext {
@@ -66,6 +73,7 @@ impl HostContext {
         earliest: bool,
         dry_run: bool,
         epochs: Option<Arc<Epochs>>,
+        leave: Leave,
     ) -> Self {
         HostContext {
             ownership,
@@ -75,6 +83,10 @@ impl HostContext {
             assignments: AtomicU64::new(0),
             events: Mutex::default(),
             said_down: Mutex::default(),
+            leave,
+            end: OnceLock::new(),
+            written_to: Mutex::default(),
+            feeds: Feeds::default(),
         }
     }
 
@@ -90,11 +102,36 @@ impl HostContext {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
     }
 
-    fn assign(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) -> Result<()> {
-        let committed = retried(|| consumer.committed_offsets(list.clone(), REQUEST_TIMEOUT))
-            .context("asking for the group's committed positions")
-            .environment()?;
-        let incarnations = self.incarnations(consumer, list)?;
+    /// When the run ends by itself, whatever is waited for.
+    pub(super) fn ends_at(&self, end: Option<Instant>) {
+        if let Some(end) = end {
+            _ = self.end.set(end);
+        }
+    }
+
+    /// Which partitions feed which table.
+    pub(super) fn feeds(&self) -> &Feeds {
+        &self.feeds
+    }
+
+    /// The offset before which rows may stand already, if that is beyond the position `offset`.
+    pub(super) fn written_to(&self, partition: &Partition, offset: i64) -> Option<i64> {
+        let lock = self.written_to.lock().unwrap_or_else(PoisonError::into_inner);
+        lock.get(partition).copied().filter(|to| *to > offset)
+    }
+
+    fn is_leaving(&self) -> bool {
+        (self.leave)() || self.end.get().is_some_and(|end| Instant::now() >= *end)
+    }
+
+    /// Finds out where the partitions of `list` go on, and puts that into it. False: the host is to stop.
+    fn assign(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) -> Result<bool> {
+        if list.count() == 0 {
+            return Ok(true);
+        }
+        let asked = self.patiently("the group's committed positions", || committed(consumer, list));
+        let Some(committed) = asked? else { return Ok(false) };
+        let Some(incarnations) = self.incarnations(consumer, list)? else { return Ok(false) };
         let mut starts = Vec::new();
         for element in committed.elements() {
             let partition: Partition = (element.topic().into(), element.partition());
@@ -107,7 +144,10 @@ impl HostContext {
             };
             let position = match committed {
                 Some(position) => position,
-                None => Position::first(self.first_position(consumer, &partition, &incarnation)?),
+                None => match self.first_position(consumer, &partition, &incarnation)? {
+                    Some(start) => Position::first(start),
+                    None => return Ok(false),
+                },
             };
             starts.push((partition, position, incarnation));
         }
@@ -119,25 +159,33 @@ impl HostContext {
             let done = (position.is_new && !self.dry_run).then_some(position.start);
             self.ownership.assign(partition.clone(), assignment, done);
             self.ownership.set_epoch(&partition, incarnation.epoch);
+            let mut lock = self.written_to.lock().unwrap_or_else(PoisonError::into_inner);
+            match position.written_to {
+                Some(offset) => _ = lock.insert(partition.clone(), offset),
+                None => _ = lock.remove(&partition),
+            }
+            drop(lock);
             self.push(Event::Assigned(Assigned { partition, assignment, position, incarnation }));
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// What the topics of `list` are to the pipeline, where that is kept.
+    /// What the topics of `list` are to the pipeline, where that is kept. None: the host is to stop.
     fn incarnations(
         &self,
         consumer: &BaseConsumer<Self>,
         list: &TopicPartitionList,
-    ) -> Result<HashMap<String, Arc<Incarnation>>> {
+    ) -> Result<Option<HashMap<String, Arc<Incarnation>>>> {
         let mut found = HashMap::new();
         let elements = list.elements();
         let topics: BTreeSet<&str> = elements.iter().map(|element| element.topic()).collect();
         let topics: Vec<&str> = topics.into_iter().collect();
-        let Some(epochs) = self.epochs.as_ref().filter(|_| !topics.is_empty()) else { return Ok(found) };
-        let described = retried(|| topic_id::describe(consumer, &topics, REQUEST_TIMEOUT))
-            .context("asking for the topics' ids")
-            .environment()?;
+        let Some(epochs) = self.epochs.as_ref().filter(|_| !topics.is_empty()) else {
+            return Ok(Some(found));
+        };
+        let described =
+            self.patiently("the topics' ids", || topic_id::describe(consumer, &topics, REQUEST_TIMEOUT))?;
+        let Some(described) = described else { return Ok(None) };
         for topic in topics {
             let gone = || anyhow!("the topic {topic} was deleted while its partitions were handed out");
             let description = described.get(topic).ok_or_else(gone).environment()?;
@@ -152,20 +200,46 @@ impl HostContext {
             }
             found.insert(topic.to_owned(), Arc::new(incarnation));
         }
-        Ok(found)
+        Ok(Some(found))
     }
 
-    /// Where a partition begins that has no committed position.
+    /// Where a partition begins that has no committed position. None: the host is to stop.
     fn first_position(
         &self,
         consumer: &BaseConsumer<Self>,
         (topic, partition): &Partition,
         incarnation: &Incarnation,
-    ) -> Result<i64> {
-        let (low, high) = retried(|| consumer.fetch_watermarks(topic, *partition, REQUEST_TIMEOUT))
-            .with_context(|| format!("asking for the first and last offset of {topic}/{partition}"))
-            .environment()?;
-        Ok(if self.earliest || incarnation.begins_at_first(*partition) { low } else { high })
+    ) -> Result<Option<i64>> {
+        let what = format!("the first and last offset of {topic}/{partition}");
+        let ends = self.patiently(&what, || consumer.fetch_watermarks(topic, *partition, REQUEST_TIMEOUT))?;
+        let first = self.earliest || incarnation.begins_at_first(*partition);
+        Ok(ends.map(|(low, high)| if first { low } else { high }))
+    }
+
+    /// Asks until the brokers answer. Where that takes longer than the group allows, it takes the partitions away
+    /// by a revocation that comes after this. None: the host is to stop.
+    fn patiently<T, E: Into<anyhow::Error>>(
+        &self,
+        what: &str,
+        mut request: impl FnMut() -> Result<T, E>,
+    ) -> Result<Option<T>> {
+        let mut wait = REQUEST_WAITS.0;
+        loop {
+            match request() {
+                Ok(answer) => return Ok(Some(answer)),
+                Err(error) => {
+                    let error: anyhow::Error = error.into();
+                    if let Some(error) = error.downcast_ref::<KafkaError>() {
+                        client::refused(error).with_context(|| format!("asking for {what}"))?;
+                    }
+                    tracing::warn!("kafka: {error:#}: asking again for {what}");
+                }
+            }
+            if !pause(wait, || self.is_leaving()) {
+                return Ok(None);
+            }
+            wait = (wait * 2).min(REQUEST_WAITS.1);
+        }
     }
 
     fn revoke(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
@@ -175,16 +249,12 @@ impl HostContext {
             partitions.iter().map(|partition| (partition.clone(), self.ownership.epoch(partition))).collect();
         let done = self.ownership.revoke(&partitions, REVOKE_WAIT);
         if !done.is_empty() && !consumer.assignment_lost() {
-            let metadata = |partition: &Partition| {
-                Committed::nothing_pending(epochs.get(partition).copied().unwrap_or_default())
+            let position = |(partition, offset): (Partition, i64)| {
+                let epoch = epochs.get(&partition).copied().unwrap_or_default();
+                let metadata = commit::metadata(None, epoch, self.written_to(&partition, offset));
+                (partition, offset, metadata)
             };
-            let positions: Vec<_> = done
-                .into_iter()
-                .map(|(partition, offset)| {
-                    let metadata = metadata(&partition);
-                    (partition, offset, metadata)
-                })
-                .collect();
+            let positions: Vec<_> = done.into_iter().map(position).collect();
             if let Err(error) = super::commit(consumer, &positions) {
                 // Harmless: the next owner repeats the last ranges, and finds their rows.
                 tracing::warn!("the last positions of revoked partitions were not committed: {error:#}");
@@ -202,12 +272,12 @@ fn committed_position(
     metadata: &str,
     incarnation: &Incarnation,
 ) -> Result<Option<Position>> {
-    let Committed { epoch, seal } = Committed::parse(metadata)
+    let Committed { epoch, seal, written_to } = Committed::parse(metadata)
         .map_err(|e| anyhow!("{e}: give this pipeline a group of its own with --group"))
         .usage()?;
     let now = incarnation.epoch;
     match incarnation.owner(epoch, !metadata.is_empty()) {
-        Owner::This => Ok(Some(Position { start: offset, seal, is_new: false })),
+        Owner::This => Ok(Some(Position { start: offset, seal, written_to, is_new: false })),
         Owner::Earlier => {
             tracing::warn!(
                 topic = &**topic,
@@ -239,17 +309,14 @@ fn committed_position(
     }
 }
 
-fn retried<T, E: fmt::Display>(mut request: impl FnMut() -> Result<T, E>) -> Result<T, E> {
-    let mut attempt = 1;
-    loop {
-        match request() {
-            Err(error) if attempt < REQUEST_ATTEMPTS => {
-                tracing::warn!("kafka: {error}: asking again");
-                attempt += 1;
-            }
-            outcome => return outcome,
-        }
-    }
+/// The group's positions. One that cannot be told is an error for all: none means that there is none.
+fn committed<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    list: &TopicPartitionList,
+) -> Result<TopicPartitionList, KafkaError> {
+    let committed = consumer.committed_offsets(list.clone(), REQUEST_TIMEOUT)?;
+    committed.elements().iter().try_for_each(|element| element.error())?;
+    Ok(committed)
 }
 
 impl ClientContext for HostContext {
@@ -284,8 +351,10 @@ impl ConsumerContext for HostContext {
         let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
         let done = match err {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => match self.assign(consumer, list) {
-                Ok(()) if cooperative => consumer.incremental_assign(list),
-                Ok(()) => consumer.assign(list),
+                Ok(true) if cooperative => consumer.incremental_assign(list),
+                Ok(true) => consumer.assign(list),
+                // Nothing is read of what cannot be begun: the host ends, whatever comes of this.
+                Ok(false) => consumer.unassign().or(Ok(())),
                 Err(error) => {
                     self.push(Event::Failed(error));
                     consumer.unassign()
