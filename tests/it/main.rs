@@ -8,6 +8,7 @@
 mod support;
 
 mod bounds;
+mod codes;
 mod corruption;
 mod crashes;
 mod dead_letters;

@@ -266,6 +266,7 @@ impl Check {
             ));
         }
         let password = self.password();
+        let password_file = self.merged.items("password_file").last().map(|item| item.text.clone().into());
         let database = self.value("database", values::foreign_name);
         let user = self.value("user", values::foreign_name);
         let table = self.value("table", values::foreign_name);
@@ -275,6 +276,7 @@ impl Check {
             database: database?,
             user: user?,
             password: password?,
+            password_file,
             table,
             compression: compression?,
         }))
@@ -287,11 +289,7 @@ impl Check {
     /// A secret that one setting is, or another names the file of; none where neither is set.
     fn secret(&mut self, name: &str, file: &str) -> Option<Secret> {
         if self.merged.has(file) {
-            return self.value(file, |text| {
-                let text = read_file(text)?;
-                let secret = text.strip_suffix('\n').unwrap_or(&text);
-                Ok(Secret::new(secret.strip_suffix('\r').unwrap_or(secret)))
-            });
+            return self.value(file, |text| read_file(text).map(|text| Secret::of_file(&text)));
         }
         self.value(name, |text| Ok(Secret::new(text)))
     }

@@ -320,6 +320,7 @@ impl<'a> Deliverer<'a> {
         let values = prepared.values(&self.reach.transform);
         let mut verify = prepared.source.recovered.is_some();
         let (mut table, mut binding) = (part.table.clone(), part.binding.clone());
+        let mut last = String::new();
         for _ in 0..MAX_REPAIRS {
             let repaired = !Arc::ptr_eq(&table, &part.table);
             if repaired {
@@ -346,6 +347,7 @@ impl<'a> Deliverer<'a> {
                 table: &table.name,
                 token: self.reach.token(batch, &table.name, &index.to_string()),
                 converges,
+                remembers: table.deduplicates,
                 identity,
                 rows: &part.identities,
                 range: (batch.first, batch.last),
@@ -362,10 +364,17 @@ impl<'a> Deliverer<'a> {
                     let Some(bound) = self.reach.targets.bound(&part.rows, stop)? else { return Ok(None) };
                     (table, binding) = bound;
                     verify = true;
+                    last = why;
                 }
             }
         }
-        Err(anyhow!("the columns of table {} keep changing", part.table.name)).environment()
+        let what = format!(
+            "table {} was read again {MAX_REPAIRS} times, and still refuses its rows: {last}",
+            part.table.name
+        );
+        Err(anyhow!(what)).environment().help(
+            "nothing is committed: look whether the table's columns keep changing, and at the server's log",
+        )
     }
 
     /// Commits what is done and not committed yet. A failure is harmless: those ranges are repeated, and

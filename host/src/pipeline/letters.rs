@@ -137,6 +137,7 @@ fn insert(
         table,
         token: reach.token(batch, table, "dead letters"),
         converges: false,
+        remembers: reach.client()?.profile().tokens,
         identity,
         rows: &rows,
         range: (batch.first, batch.last),

@@ -169,7 +169,9 @@ impl Targets {
         let keys: Vec<&str> = key.iter().map(String::as_str).collect();
         let sql = ddl::create_table(&self.database, name, &new, &keys, &self.profile);
         let sql = sql.map_err(|e| anyhow!(e)).usage()?;
-        let created = patiently(stop, || client.query(&sql).map(drop))?;
+        // Of two hosts that create it at once, an old server refuses one; either looks what is there then.
+        let is_there = |failure: Failure| if failure.code == Some(57) { Ok(()) } else { Err(failure) };
+        let created = patiently(stop, || client.query(&sql).map(drop).or_else(is_there))?;
         let Some(()) = created else { return Ok(None) };
         if keyed && self.create_view(name, &new, stop)?.is_none() {
             return Ok(None);
@@ -319,7 +321,7 @@ pub(super) fn patiently<T>(stop: &Stop, ask: impl Fn() -> Result<T, Failure>) ->
                     return Ok(None);
                 }
             }
-            Err(failure) => return Err(anyhow!("{failure}")).environment(),
+            Err(failure) => return Err(anyhow!("{failure}")).environment().help(failure.advice()),
         }
     }
 }
