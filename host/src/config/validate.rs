@@ -6,7 +6,7 @@ use super::mistake::Mistakes;
 use super::values::{self, Read};
 use super::{
     BatchLimits, Bounds, ClickHouse, Credentials, DeadLetters, Kafka, Loaded, Options, Policies, Registry,
-    SandboxLimits, Settings, Sink, Source, TopicPattern, kafka, secret,
+    SandboxLimits, Settings, Sink, Source, TopicPattern, Truncate, kafka, secret,
 };
 use crate::debezium::hints::Hints;
 use crate::debezium::placeholder::Placeholder;
@@ -33,7 +33,7 @@ pub fn settings(
     let to_lines = matches!(sink, Some(Sink::Lines { .. }));
     let dead_letters = check.dead_letters(to_lines, source.as_ref());
     let schema_changes = check.value("schema_changes", values::schema_changes).unwrap_or_default();
-    let truncate = check.value("truncate", values::truncate).unwrap_or_default();
+    let truncate = check.truncate(to_lines);
     let bounds = Bounds {
         for_: check.value("for", values::duration),
         max_records: check.value("max_records", |text| values::number(text, 1, u64::MAX)),
@@ -280,6 +280,16 @@ impl Check {
             table,
             compression: compression?,
         }))
+    }
+
+    fn truncate(&mut self, to_lines: bool) -> Truncate {
+        self.value("truncate", |text| match values::truncate(text)? {
+            Truncate::Truncate if to_lines => {
+                Err("rows that are written as lines cannot be removed: use `stop` or `ignore`".to_owned())
+            }
+            truncate => Ok(truncate),
+        })
+        .unwrap_or_default()
     }
 
     fn password(&mut self) -> Option<Secret> {

@@ -291,15 +291,7 @@ impl KafkaInput {
             value: message.payload(),
             headers: &headers,
         };
-        if record.offset < reading.next {
-            bail!(
-                "offset {} of {}/{} came after {}: the topic was recreated or the consumer was rewound",
-                record.offset,
-                key.0,
-                key.1,
-                reading.next - 1
-            );
-        }
+        check_order(record.offset, reading.next, &key)?;
         if !reading.open(&key, now).takes(&record, &self.limits) {
             let batch = reading.close(&mut self.open_bytes);
             self.ready.extend(batch);
@@ -438,6 +430,20 @@ impl KafkaInput {
     }
 }
 
+/// Checks that a record is not one that was read already.
+///
+/// # Errors
+/// Its offset comes again, or goes back.
+fn check_order(offset: i64, next: i64, (topic, partition): &Partition) -> Result<()> {
+    if offset < next {
+        bail!(
+            "offset {offset} of {topic}/{partition} came after {}: the topic was recreated or the consumer was rewound",
+            next - 1
+        );
+    }
+    Ok(())
+}
+
 /// The headers of `message` that have one of `names`. librdkafka reads headers only when it is asked for them.
 fn kept_headers<'m>(message: &'m impl Message, names: &'m HeaderNames) -> Vec<IncomingHeader<'m>> {
     if names.is_empty() {
@@ -516,6 +522,16 @@ mod tests {
     use rdkafka::message::{OwnedHeaders, OwnedMessage};
 
     use super::*;
+
+    #[test]
+    fn an_offset_that_comes_again_or_goes_back_is_an_error_and_one_that_is_left_out_is_none() {
+        let partition: Partition = ("t".into(), 3);
+        assert!(check_order(7, 7, &partition).is_ok() && check_order(9, 7, &partition).is_ok());
+        for offset in [6, 0] {
+            let error = check_order(offset, 7, &partition).expect_err("it was read").to_string();
+            assert!(error.contains(&format!("offset {offset} of t/3 came after 6")), "{error}");
+        }
+    }
 
     #[test]
     fn of_a_messages_headers_those_are_kept_that_are_asked_for() {
