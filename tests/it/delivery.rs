@@ -1,10 +1,13 @@
 //! What delivery promises where nothing fails, or only the place for dead letters does.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::{Value, json};
 
-use crate::support::{BOUND, Database, Host, Stack, Topic, events, places};
+use crate::support::{BOUND, Database, Host, Stack, Topic, events, places, wait_until};
 use crate::tables::Server;
 
 /// What the host says once it has asked which rows of an attempt with an unknown outcome are there.
@@ -17,19 +20,35 @@ fn positions_are_committed_while_records_without_rows_keep_coming() {
     let host = Host::pipeline(&topic, &database).start();
     host.wait_for_line("partition assigned");
     // Never so long without a record that the host would take itself for idle; none of them makes a row.
-    let begin = Instant::now();
-    let mut sent = 0;
-    let committed = loop {
-        topic.produce(1, &[events::create(sent, "filtered")]);
-        sent += 1;
-        let committed = topic.committed("rowgate-delivery_filtered");
-        if let Some((_, offset, _)) = committed.iter().find(|(_, offset, _)| *offset >= 5) {
-            break *offset as u64;
-        }
-        assert!(begin.elapsed() < BOUND, "nothing is committed after {sent} records");
-        std::thread::sleep(Duration::from_millis(20));
-    };
-    assert!(committed <= sent);
+    let sent = AtomicU64::new(0);
+    let enough = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let producer: BaseProducer = ClientConfig::new()
+                .set("bootstrap.servers", Stack::shared().brokers())
+                .create()
+                .expect("a producer");
+            while !enough.load(Ordering::Relaxed) {
+                let value = events::create(0, "filtered").value.expect("a value");
+                let record: BaseRecord<'_, [u8], [u8]> =
+                    BaseRecord::to(&topic.name).payload(value.as_bytes());
+                producer.send(record).map_err(|(error, _)| error).expect("it is queued");
+                sent.fetch_add(1, Ordering::Relaxed);
+                producer.poll(Duration::from_millis(20));
+            }
+            producer.flush(BOUND).expect("the broker takes the records");
+        });
+        let is_committed = || {
+            let committed = topic.committed("rowgate-delivery_filtered");
+            committed.iter().any(|(_, offset, _)| *offset > 0)
+        };
+        let begin = Instant::now();
+        while !is_committed() && begin.elapsed() < BOUND {}
+        enough.store(true, Ordering::Relaxed);
+        assert!(is_committed(), "nothing is committed after {} records", sent.load(Ordering::Relaxed));
+    });
+    let sent = sent.load(Ordering::Relaxed);
+    wait_until("the last records", || topic.is_done("rowgate-delivery_filtered"));
     let ended = host.drain();
     assert_eq!((ended.counters().filtered, ended.counters().rows), (sent, 0));
     assert!(topic.is_done("rowgate-delivery_filtered"));
