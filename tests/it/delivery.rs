@@ -43,7 +43,8 @@ fn positions_are_committed_while_records_without_rows_keep_coming() {
             committed.iter().any(|(_, offset, _)| *offset > 0)
         };
         let begin = Instant::now();
-        while !is_committed() && begin.elapsed() < BOUND {}
+        // Far above the 5 s, and below what a busy machine needs to make the host idle for a moment.
+        while !is_committed() && begin.elapsed() < Duration::from_secs(30) {}
         enough.store(true, Ordering::Relaxed);
         assert!(is_committed(), "nothing is committed after {} records", sent.load(Ordering::Relaxed));
     });
