@@ -225,6 +225,8 @@ pub struct ClickHouse {
     pub user: String,
     /// The user's password; may be empty.
     pub password: Secret,
+    /// The file that it was read from.
+    pub password_file: Option<PathBuf>,
     /// The table for outputs that name none; none: the source table's name.
     pub table: Option<String>,
     /// Compression of inserts.

@@ -8,9 +8,11 @@
 mod support;
 
 mod bounds;
+mod codes;
 mod corruption;
 mod crashes;
 mod dead_letters;
+mod delivery;
 mod epochs;
 mod errors;
 mod faults;
@@ -20,6 +22,7 @@ mod hostile;
 mod keyed;
 mod inputs;
 mod main_path;
+mod memory;
 mod mariadb;
 mod mock_kafka;
 mod offsets;

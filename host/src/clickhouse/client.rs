@@ -1,6 +1,7 @@
 //! The HTTP client: one statement a request, credentials in headers, every answer classified.
 
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -13,6 +14,7 @@ use super::profile::{self, Catalogue, Profile};
 use super::request::{Compression, Insert};
 use super::response::{self, Broken, Failure, Outcome};
 use crate::config;
+use crate::config::secret::Secret;
 use crate::error::Classify;
 
 /// How long the server may work on one insert; the client waits longer than that.
@@ -30,7 +32,9 @@ pub struct Client {
     http: reqwest::Client,
     url: Url,
     user: String,
-    password: HeaderValue,
+    /// As it was read last.
+    password: Arc<Mutex<HeaderValue>>,
+    password_file: Option<PathBuf>,
     compression: Compression,
     profile: Arc<Profile>,
     runtime: Handle,
@@ -46,15 +50,13 @@ impl Client {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .context("setting up the HTTP client")?;
-        let mut password = HeaderValue::from_str(settings.password.expose())
-            .context("the ClickHouse password has characters that no HTTP header can carry")
-            .usage()?;
-        password.set_sensitive(true);
+        let password = password_header(&settings.password).usage()?;
         let mut client = Client {
             http,
             url: settings.url.clone(),
             user: settings.user.clone(),
-            password,
+            password: Arc::new(Mutex::new(password)),
+            password_file: settings.password_file.clone(),
             compression: settings.compression,
             profile: Arc::default(),
             runtime,
@@ -128,7 +130,38 @@ impl Client {
         if let Some(encoding) = compression.content_encoding() {
             request = request.header(CONTENT_ENCODING, encoding);
         }
-        self.send(request)
+        let again = request.try_clone();
+        let used = self.password();
+        match self.send(request, used.clone()) {
+            Err(failure) if failure.is_login() && self.reads_new_password(&used) => {
+                again.map_or(Err(failure), |request| self.send(request, self.password()))
+            }
+            answer => answer,
+        }
+    }
+
+    fn password(&self) -> HeaderValue {
+        self.password.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the password's file has another one than `used` by now; that is used from then on.
+    fn reads_new_password(&self, used: &HeaderValue) -> bool {
+        let Some(path) = &self.password_file else { return false };
+        let read = std::fs::read_to_string(path).context("reading it");
+        match read.and_then(|text| password_header(&Secret::of_file(&text))) {
+            Ok(new) => {
+                let is_new = new != used;
+                *self.password.lock().unwrap_or_else(PoisonError::into_inner) = new;
+                if is_new {
+                    tracing::info!("the password's file has another one by now: it is used from here on");
+                }
+                is_new
+            }
+            Err(error) => {
+                tracing::warn!("the password's file {}: {error:#}", path.display());
+                false
+            }
+        }
     }
 
     /// Inserts a `Native` block. What the server does not know of the insert's settings is left out.
@@ -159,9 +192,8 @@ impl Client {
         }
     }
 
-    fn send(&self, request: reqwest::RequestBuilder) -> Result<Vec<u8>, Failure> {
-        let request =
-            request.header("X-ClickHouse-User", &self.user).header("X-ClickHouse-Key", self.password.clone());
+    fn send(&self, request: reqwest::RequestBuilder, password: HeaderValue) -> Result<Vec<u8>, Failure> {
+        let request = request.header("X-ClickHouse-User", &self.user).header("X-ClickHouse-Key", password);
         self.runtime.block_on(async {
             let mut response = request.send().await.map_err(broken)?;
             let status = response.status().as_u16();
@@ -182,6 +214,13 @@ impl Client {
             }
         })
     }
+}
+
+fn password_header(password: &Secret) -> Result<HeaderValue> {
+    let mut header = HeaderValue::from_str(password.expose())
+        .context("the ClickHouse password has characters that no HTTP header can carry")?;
+    header.set_sensitive(true);
+    Ok(header)
 }
 
 /// A request that got no whole answer. Before the connection stood nothing was sent; after that nobody knows

@@ -53,6 +53,8 @@ pub struct Job<'a> {
     /// Whether a row that is inserted twice counts once: the table has a key and versions. Then no attempt
     /// carries its token, since a server that is killed can log a token and lose its rows.
     pub converges: bool,
+    /// Whether the table drops a block whose token it knows.
+    pub remembers: bool,
     /// None: the table cannot say which rows it has.
     pub identity: Option<IdentityColumns>,
     /// The rows' identities; ascending by offset.
@@ -103,6 +105,8 @@ impl Inserter<'_> {
     fn rows(&self, job: &Job<'_>, mut rows: Vec<usize>, mut series: u32, mut verify: bool) -> Result<Landed> {
         let mut waits = Waits::new();
         let mut acknowledged = false;
+        // The rows of an insert that failed in a view behind the table.
+        let mut behind: Option<Vec<usize>> = None;
         loop {
             if (self.give_up)() || !(self.is_ours)() {
                 return Ok(Landed::Abandoned);
@@ -124,6 +128,10 @@ impl Inserter<'_> {
                         }
                         continue;
                     }
+                }
+                if let Some(all) = behind.take() {
+                    // By its token the table drops what it has; the view gets what it lacks.
+                    rows = all;
                 }
                 if rows.is_empty() {
                     return Ok(Landed::Except(vec![]));
@@ -159,6 +167,12 @@ impl Inserter<'_> {
             acknowledged = false;
             // Even a failure that the server names may come after its rows were written (a view that fails).
             verify |= failure.class != Class::Retry || failure.code.is_some();
+            if failure.view.is_some() {
+                if job.identity.is_some() && !job.remembers {
+                    return Err(halted(job, &failure));
+                }
+                behind = Some(rows.clone());
+            }
             match waits.class(&failure, rows.len()) {
                 Class::Retry | Class::Unknown => self.wait(&mut waits, job, &failure),
                 Class::Repair => return Ok(Landed::TableChanged(failure.to_string())),
@@ -261,8 +275,13 @@ impl Inserter<'_> {
 }
 
 fn halted(job: &Job<'_>, failure: &Failure) -> anyhow::Error {
-    let error = anyhow!("{failure}").context(format!("inserting into {}.{}", job.database, job.table));
-    Err::<(), _>(error).environment().expect_err("made from an error")
+    let place = format!("inserting into {}.{}", job.database, job.table);
+    let place = match &failure.view {
+        Some(view) => format!("{place}, behind which the view {view} fails"),
+        None => place,
+    };
+    let error = Err::<(), _>(anyhow!("{failure}").context(place)).environment().help(failure.advice());
+    error.expect_err("made from an error")
 }
 
 /// Waits with full jitter.
@@ -294,5 +313,72 @@ impl Waits {
         let wait = self.bound.mul_f64(fastrand::f64());
         self.bound = (self.bound * 2).min(MAX_BACKOFF);
         wait
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clickhouse::response::{Outcome, outcome};
+    use Class::{Halt, Permanent, Repair, Retry, Split, Unknown};
+
+    fn failure(code: u32) -> Failure {
+        let text = format!("Code: {code}. DB::Exception: x. (NAME)");
+        match outcome(500, Some(&code.to_string()), None, text.as_bytes()) {
+            Outcome::Failed(failure) => failure,
+            Outcome::Ok => panic!("taken for a success: {text}"),
+        }
+    }
+
+    /// What is done about a failure, again and again: each means, and how often in a row.
+    fn means(code: u32, rows: usize) -> Vec<(Class, usize)> {
+        let (mut waits, mut found) = (Waits::new(), Vec::<(Class, usize)>::new());
+        for _ in 0..40 {
+            let class = waits.class(&failure(code), rows);
+            match found.last_mut().filter(|(last, _)| *last == class) {
+                Some((_, times)) => *times += 1,
+                None => found.push((class, 1)),
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn a_failure_that_stays_is_met_by_one_means_after_the_other_and_the_last_one_stays() {
+        assert_eq!(means(252, 1000), [(Retry, 40)]);
+        assert_eq!(means(210, 1000), [(Unknown, 40)]);
+        assert_eq!(means(27, 1000), [(Permanent, 40)]);
+        assert_eq!(means(62, 1000), [(Halt, 40)]);
+        assert_eq!(means(164, 1000), [(Retry, 5), (Halt, 35)]);
+        assert_eq!(means(49, 1000), [(Unknown, 5), (Halt, 35)]);
+        assert_eq!(means(33, 1000), [(Unknown, 5), (Repair, 35)]);
+        assert_eq!(means(60, 1000), [(Retry, 5), (Repair, 35)]);
+        assert_eq!(means(241, 1000), [(Split, 5), (Retry, 5), (Halt, 30)]);
+        // So few rows are not what takes the memory.
+        assert_eq!(means(241, MIN_SPLIT_ROWS), [(Retry, 10), (Halt, 30)]);
+    }
+
+    #[test]
+    fn another_failure_begins_anew() {
+        let mut waits = Waits::new();
+        for _ in 0..PATIENCE {
+            assert_eq!(waits.class(&failure(49), 1), Unknown);
+            assert_eq!(waits.class(&failure(210), 1), Unknown);
+        }
+        assert_eq!(waits.class(&failure(49), 1), Unknown);
+    }
+
+    #[test]
+    fn waits_double_up_to_a_bound_and_are_a_random_part_of_it() {
+        let mut waits = Waits::new();
+        let mut bound = MIN_BACKOFF;
+        let mut differ = false;
+        for _ in 0..50 {
+            let wait = waits.next();
+            assert!(wait <= bound, "{wait:?} of {bound:?}");
+            differ |= wait < bound.mul_f64(0.7);
+            bound = (bound * 2).min(MAX_BACKOFF);
+        }
+        assert!(differ && bound == MAX_BACKOFF);
     }
 }

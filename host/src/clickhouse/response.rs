@@ -29,6 +29,9 @@ pub struct Failure {
     pub class: Class,
     /// What to do next, one after the other, when that keeps failing.
     pub then: &'static [Class],
+    /// The materialized view that failed, if one did: the table itself may have the rows by then, and what is
+    /// behind the view has not.
+    pub view: Option<String>,
 }
 
 /// What to do about a failure.
@@ -114,14 +117,47 @@ impl Failure {
             Broken::BeforeSending => Class::Retry,
             Broken::AfterSending => Class::Unknown,
         };
-        Failure { code: None, name: None, message: presentable(message), class, then: &[] }
+        Failure { code: None, name: None, message: presentable(message), class, then: &[], view: None }
     }
-}
 
-impl Failure {
     /// A failure that only a person can end.
     pub fn halt(message: &str) -> Self {
-        Failure { code: None, name: None, message: presentable(message), class: Class::Halt, then: &[] }
+        Failure { class: Class::Halt, ..Failure::broken(Broken::BeforeSending, message) }
+    }
+
+    /// Whether the server does not let the user in: the password may have been changed.
+    pub fn is_login(&self) -> bool {
+        matches!(self.code, Some(192..=194 | 516))
+    }
+
+    /// What a person can do about a failure that ends the host.
+    pub fn advice(&self) -> &'static str {
+        if self.view.is_some() {
+            return "nothing is committed: mend or drop the view; the rows may stand in the table already, and are \
+                    not sent again then: what is behind the view gets them by hand";
+        }
+        match (self.class, self.code) {
+            (_, Some(192..=195 | 516 | 720)) => {
+                "nothing is committed: check --user and --password-file, and whether the user may connect from here"
+            }
+            (_, Some(497)) => "nothing is committed: grant the user what the message names, and start again",
+            (_, Some(164 | 774)) => {
+                "nothing is committed: the user or the table is read-only: change that, and start again"
+            }
+            (_, Some(60 | 81 | 218)) => {
+                "nothing is committed: the table or its database is gone; start again, and the host creates the table"
+            }
+            (_, Some(252)) => {
+                "nothing is committed: partition the table more coarsely, or raise max_partitions_per_insert_block"
+            }
+            (Class::Split, _) => {
+                "nothing is committed: let the server have more memory, or a proxy take larger requests, and start again"
+            }
+            (Class::Halt, Some(_)) => {
+                "nothing is committed: the server does not take what the host sends, whatever the rows; its log says more"
+            }
+            _ => "nothing is committed: see the server's log, and start again",
+        }
     }
 }
 
@@ -149,8 +185,11 @@ pub fn outcome(
     }
     let text = String::from_utf8_lossy(text.unwrap_or(body));
     let code = exception_code.and_then(|code| code.trim().parse().ok()).or_else(|| code_of(&text));
-    let (class, then) = match code {
-        Some(code) => class_of(code, &text),
+    let view = view_of(&text);
+    let of_code = code.map(|code| class_of(code, &text));
+    let (class, then) = match of_code {
+        Some(steps) if view.is_some() => behind_a_view(steps),
+        Some(steps) => steps,
         None => class_of_status(status),
     };
     let message = match text.trim() {
@@ -158,11 +197,13 @@ pub fn outcome(
         text if code.is_none() => format!("status {status}: {}", message_of(text)),
         text => message_of(text),
     };
-    let message = match class == Class::Permanent && !value::shown_in_errors() {
+    let is_of_rows = of_code.is_some_and(|(class, _)| class == Class::Permanent);
+    let message = match is_of_rows && !value::shown_in_errors() {
         true => without_values(&message),
         false => message,
     };
-    Outcome::Failed(Failure { code, name: name_of(&text), message: presentable(&message), class, then })
+    let message = presentable(&message);
+    Outcome::Failed(Failure { code, name: name_of(&text), message, class, then, view })
 }
 
 /// The exception's text in an answer with status 200, if there is one.
@@ -202,6 +243,29 @@ fn name_of(text: &str) -> Option<String> {
         (name.len() > 3 && name.bytes().all(capitals) && name.bytes().any(|byte| byte.is_ascii_uppercase()))
             .then(|| name.to_owned())
     })
+}
+
+/// The materialized view that the message says has failed.
+fn view_of(text: &str) -> Option<String> {
+    let pushing = text.rsplit_once("pushing to view ").map(|(_, rest)| rest);
+    // Its table is gone: "Target table 'd.t' of view 'd.v' doesn't exists".
+    let orphan = || text.split_once("Target table ")?.1.split_once(" of view ").map(|(_, rest)| rest);
+    let rest = pushing.or_else(orphan)?;
+    let name = rest.split(|character: char| character.is_whitespace() || character == '(').next()?;
+    Some(name.trim_end_matches(['.', ':', ',']).trim_matches('\'').to_owned())
+}
+
+/// What to do about a failure of a view. The table may have the rows, so halves of them would never come to the view,
+/// and none is a dead letter. What passes by itself is met by the same insert once more: by its token the table drops
+/// the rows that it has, and the view gets them.
+fn behind_a_view((class, then): Steps) -> Steps {
+    use Class::{Halt, Retry, Split, Unknown};
+
+    match (class, then) {
+        (Retry | Unknown, []) => (class, then),
+        (Split, _) => (Retry, &[Halt]),
+        _ => (Halt, &[]),
+    }
 }
 
 /// The text without the code before it and the version after it.
@@ -258,7 +322,8 @@ fn presentable(message: &str) -> String {
 
 type Steps = (Class, &'static [Class]);
 
-/// The table of codes: what to do first, and then.
+/// The table of codes: what to do first, and then. A table that is read again and refuses the same is a failure of its
+/// own (`pipeline/deliver.rs`): no row is at fault then, and all would be dead letters.
 fn class_of(code: u32, text: &str) -> Steps {
     use Class::{Halt, Permanent, Repair, Retry, Split, Unknown};
 
@@ -266,12 +331,11 @@ fn class_of(code: u32, text: &str) -> Steps {
         // Too many partitions in one block is this code, too.
         252 if text.contains("Too many partitions") => (Split, &[Halt]),
         252 => (Retry, &[]),
-        117 if text.contains("Unknown field") => (Repair, &[Permanent]),
+        117 if text.contains("Unknown field") => (Repair, &[]),
         // Its columns are not what another statement of ours made; reading them again settles it.
-        44 if text.contains("already exists") => (Repair, &[Halt]),
-        43 if text.contains("pushing to view") => (Halt, &[]),
+        44 if text.contains("already exists") => (Repair, &[]),
         // The body ended early, or the table's columns changed under it.
-        3 | 32 | 33 => (Unknown, &[Repair, Permanent]),
+        3 | 32 | 33 => (Unknown, &[Repair]),
         159 | 160 | 209 | 210 | 279 => (Unknown, &[]),
         202 | 203 | 364 | 745 | 749 | 762 | 763 => (Retry, &[]),
         173 | 241 | 396 | 776 | 777 | 778 => (Split, &[Retry, Halt]),
@@ -281,15 +345,15 @@ fn class_of(code: u32, text: &str) -> Steps {
         | 529 | 574 | 655 | 659 | 668 | 733 | 738 | 740 | 999 | 1000 | 1001 => (Unknown, &[]),
         774 => (Halt, &[]),
         // A replica may lag behind our own CREATE.
-        60 | 81 | 218 => (Retry, &[Repair, Halt]),
-        15 | 57 | 82 => (Repair, &[Halt]),
+        60 | 81 | 218 => (Retry, &[Repair]),
+        15 | 57 | 82 => (Repair, &[]),
         // The last is what servers before 2019 say of a column of another type than the table's.
-        8 | 10 | 16 | 20 | 47 | 122 | 131 | 368 => (Repair, &[Permanent]),
+        8 | 10 | 16 | 20 | 47 | 122 | 131 | 368 => (Repair, &[]),
         6 | 25 | 26 | 27 | 38 | 41 | 53 | 69 | 70 | 72 | 117 | 130 | 321 | 349 | 376 | 407 | 441 | 467
         | 469 | 632 | 675 | 676 | 691 => (Permanent, &[]),
         36 | 46 | 48 | 50 | 62 | 115 | 452 | 455 | 471 | 549 => (Halt, &[]),
-        // The password may have been changed: read it again, and try slowly.
-        192..=195 | 497 | 516 | 720 => (Halt, &[Retry]),
+        // A password that was changed is read again by the client.
+        192..=195 | 497 | 516 | 720 => (Halt, &[]),
         201 | 243 | 290 | 359 | 405 => (Retry, &[]),
         386 | 395 | 397 => (Halt, &[]),
         // 49 and 1002 among them.
@@ -302,7 +366,7 @@ fn class_of_status(status: u16) -> Steps {
     use Class::{Halt, Retry, Split, Unknown};
 
     match status {
-        401 | 403 => (Halt, &[Retry]),
+        401 | 403 => (Halt, &[]),
         429 => (Retry, &[]),
         413 => (Split, &[Halt]),
         300..=399 | 400 | 404 | 405 | 411 | 414 | 415 | 431 => (Halt, &[]),
@@ -373,7 +437,7 @@ mod tests {
     #[test]
     fn every_row_of_the_error_table_has_its_class() {
         let table: &[(&[u32], &str, Class, &[Class])] = &[
-            (&[3, 32, 33], "", Unknown, &[Repair, Permanent]),
+            (&[3, 32, 33], "", Unknown, &[Repair]),
             (&[159, 160, 209, 210, 279], "", Unknown, &[]),
             (&[202, 203, 745, 749, 762, 763, 364], "", Retry, &[]),
             (&[241, 173, 776, 777, 778, 396], "", Split, &[Retry, Halt]),
@@ -390,11 +454,11 @@ mod tests {
             ),
             (&[164], "", Retry, &[Halt]),
             (&[774], "", Halt, &[]),
-            (&[60, 81, 218], "", Retry, &[Repair, Halt]),
-            (&[57, 82, 15], "", Repair, &[Halt]),
-            (&[44], "Cannot add column: column with this name already exists", Repair, &[Halt]),
-            (&[16, 8, 10, 20, 47, 131, 122, 368], "", Repair, &[Permanent]),
-            (&[117], "Unknown field found while parsing", Repair, &[Permanent]),
+            (&[60, 81, 218], "", Retry, &[Repair]),
+            (&[57, 82, 15], "", Repair, &[]),
+            (&[44], "Cannot add column: column with this name already exists", Repair, &[]),
+            (&[16, 8, 10, 20, 47, 131, 122, 368], "", Repair, &[]),
+            (&[117], "Unknown field found while parsing", Repair, &[]),
             (
                 &[
                     26, 27, 6, 25, 38, 41, 53, 69, 70, 72, 117, 130, 321, 349, 376, 407, 441, 467, 469, 632,
@@ -405,10 +469,15 @@ mod tests {
                 &[],
             ),
             (&[62, 36, 46, 48, 50, 115, 452, 455, 471, 549], "", Halt, &[]),
-            (&[192, 193, 194, 195, 497, 516, 720], "", Halt, &[Retry]),
+            (&[192, 193, 194, 195, 497, 516, 720], "", Halt, &[]),
             (&[243, 201, 290, 359, 405], "", Retry, &[]),
             (&[395, 397, 386], "", Halt, &[]),
             (&[43], "Illegal type: while pushing to view db.v", Halt, &[]),
+            (&[6, 16, 60, 469], "Cannot parse 'x': while pushing to view db.v (uuid)", Halt, &[]),
+            (&[60], "Target table 'd.t' of view 'd.v' doesn't exists", Halt, &[]),
+            (&[241], "Memory limit exceeded: while pushing to view db.v", Retry, &[Halt]),
+            (&[252], "Too many parts: while pushing to view db.v", Retry, &[]),
+            (&[159], "Timeout exceeded: while pushing to view db.v", Unknown, &[]),
             (&[49, 1002, 43, 44, 123_456], "", Unknown, &[Halt]),
         ];
         for (codes, message, class, then) in table {
@@ -418,6 +487,21 @@ mod tests {
                 assert_eq!(failure.code, Some(*code));
             }
         }
+    }
+
+    #[test]
+    fn a_view_that_fails_is_named_and_its_values_are_not_shown() {
+        for (message, view) in [
+            ("Cannot parse string 'secret' as Int64: while pushing to view mv.v. (X)", "mv.v"),
+            ("x: while pushing to view d.v1 (0a1b-22): while pushing to view d.v2 (0a1b-33)", "d.v2"),
+            ("Target table 'mv.dst' of view 'mv.src' doesn't exists", "mv.src"),
+        ] {
+            let failure = failure(400, Some("6"), None, &exception(6, message));
+            assert_eq!(failure.view.as_deref(), Some(view));
+            assert!(!failure.message.contains("secret"), "{failure}");
+            assert!(failure.advice().contains("mend or drop the view"));
+        }
+        assert_eq!(failure(400, Some("6"), None, &exception(6, "Cannot parse")).view, None);
     }
 
     #[test]

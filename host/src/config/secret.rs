@@ -12,6 +12,12 @@ impl Secret {
         Self(text.into())
     }
 
+    /// What a file with a secret says: its text without the line's end.
+    pub fn of_file(text: &str) -> Self {
+        let line = text.strip_suffix('\n').unwrap_or(text);
+        Self::new(line.strip_suffix('\r').unwrap_or(line))
+    }
+
     /// The text itself, for those who send it to where it belongs.
     pub fn expose(&self) -> &str {
         &self.0

@@ -207,6 +207,10 @@ fn each_mistake_has_its_message() {
             "for: 20\n",
             "p.yaml:1:6: for: `20` is not a duration: write a number with its unit, such as 20s, 5m or 500ms",
         ),
+        (
+            "truncate: truncate\noutput: a.ndjson\n",
+            "p.yaml:1:11: truncate: rows that are written as lines cannot be removed: use `stop` or `ignore`",
+        ),
         ("print: perhaps\n", "p.yaml:1:8: print: `perhaps` is neither true nor false"),
         ("compression: gzip\n", "p.yaml:1:14: compression: `gzip` is none of zstd, lz4, none"),
         (

@@ -6,7 +6,7 @@ use super::mistake::Mistakes;
 use super::values::{self, Read};
 use super::{
     BatchLimits, Bounds, ClickHouse, Credentials, DeadLetters, Deciding, GroupProtocol, Kafka, Loaded,
-    Options, Policies, Registry, SandboxLimits, Settings, Sink, Source, TopicPattern, kafka, secret,
+    Options, Policies, Registry, SandboxLimits, Settings, Sink, Source, TopicPattern, Truncate, kafka, secret,
 };
 use crate::debezium::hints::Hints;
 use crate::debezium::placeholder::Placeholder;
@@ -33,7 +33,7 @@ pub fn settings(
     let to_lines = matches!(sink, Some(Sink::Lines { .. }));
     let dead_letters = check.dead_letters(to_lines, source.as_ref());
     let schema_changes = check.value("schema_changes", values::schema_changes).unwrap_or_default();
-    let truncate = check.value("truncate", values::truncate).unwrap_or_default();
+    let truncate = check.truncate(to_lines);
     let bounds = Bounds {
         for_: check.value("for", values::duration),
         max_records: check.value("max_records", |text| values::number(text, 1, u64::MAX)),
@@ -336,6 +336,7 @@ impl Check {
             ));
         }
         let password = self.password();
+        let password_file = self.merged.items("password_file").last().map(|item| item.text.clone().into());
         let database = self.value("database", values::foreign_name);
         let user = self.value("user", values::foreign_name);
         let table = self.value("table", values::foreign_name);
@@ -345,9 +346,20 @@ impl Check {
             database: database?,
             user: user?,
             password: password?,
+            password_file,
             table,
             compression: compression?,
         }))
+    }
+
+    fn truncate(&mut self, to_lines: bool) -> Truncate {
+        self.value("truncate", |text| match values::truncate(text)? {
+            Truncate::Truncate if to_lines => {
+                Err("rows that are written as lines cannot be removed: use `stop` or `ignore`".to_owned())
+            }
+            truncate => Ok(truncate),
+        })
+        .unwrap_or_default()
     }
 
     fn password(&mut self) -> Option<Secret> {
@@ -357,11 +369,7 @@ impl Check {
     /// A secret that one setting is, or another names the file of; none where neither is set.
     fn secret(&mut self, name: &str, file: &str) -> Option<Secret> {
         if self.merged.has(file) {
-            return self.value(file, |text| {
-                let text = read_file(text)?;
-                let secret = text.strip_suffix('\n').unwrap_or(&text);
-                Ok(Secret::new(secret.strip_suffix('\r').unwrap_or(secret)))
-            });
+            return self.value(file, |text| read_file(text).map(|text| Secret::of_file(&text)));
         }
         self.value(name, |text| Ok(Secret::new(text)))
     }

@@ -232,6 +232,7 @@ impl Writing<'_, '_> {
         }
         let mut verify = prepared.source.written_before;
         let (mut table, mut binding) = (part.table.clone(), part.binding.clone());
+        let mut last = String::new();
         for _ in 0..MAX_REPAIRS {
             let repaired = !Arc::ptr_eq(&table, &part.table);
             if repaired {
@@ -253,6 +254,7 @@ impl Writing<'_, '_> {
                 table: &table.name,
                 token: reach.token(batch, &table.name, &index.to_string()),
                 converges,
+                remembers: table.deduplicates,
                 identity,
                 rows: &part.identities,
                 range: (batch.first, batch.last),
@@ -270,10 +272,17 @@ impl Writing<'_, '_> {
                     let Some(bound) = bound else { return Ok(None) };
                     (table, binding) = bound;
                     verify = true;
+                    last = why;
                 }
             }
         }
-        Err(anyhow!("the columns of table {} keep changing", part.table.name)).environment()
+        let what = format!(
+            "table {} was read again {MAX_REPAIRS} times, and still refuses its rows: {last}",
+            part.table.name
+        );
+        Err(anyhow!(what)).environment().help(
+            "nothing is committed: look whether the table's columns keep changing, and at the server's log",
+        )
     }
 }
 

@@ -165,6 +165,7 @@ fn insert(
         table,
         token: reach.token(batch, table, "dead letters"),
         converges: false,
+        remembers: reach.client()?.profile().tokens,
         identity,
         rows: &rows,
         range: (batch.first, batch.last),
@@ -180,7 +181,9 @@ fn insert(
         Landed::Abandoned => Ok(false),
         Landed::Except(refused) => match refused.first() {
             None => Ok(true),
-            Some((_, why)) => Err(anyhow!("the server refuses a dead letter: {why}")).environment(),
+            Some((_, why)) => Err(anyhow!("table {table}: the server refuses a dead letter: {why}"))
+                .environment()
+                .help("nothing is committed past its batch: mend the table of dead letters, or name another place for them"),
         },
         Landed::TableChanged(why) => {
             Err(anyhow!("the table {table} of dead letters has other columns than the host writes: {why}"))

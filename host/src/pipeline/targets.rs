@@ -11,11 +11,11 @@ use super::{Stop, locked};
 use crate::clickhouse::client::Client;
 use crate::clickhouse::convert::Profile;
 use crate::clickhouse::ddl::{self, NewColumn};
-use crate::clickhouse::response::{Class, Failure};
+use crate::clickhouse::response::{self, Class, Failure};
 use crate::clickhouse::table::{Binding, Table, planned_columns};
 use crate::clickhouse::types::ColumnType;
 use crate::clickhouse::{evolve, names};
-use crate::config::{Policies, SchemaChanges, Settings, Sink};
+use crate::config::{Policies, SchemaChanges, Settings, Sink, Source};
 use crate::debezium::shape::Shape;
 use crate::error::Classify;
 use crate::pause::pause;
@@ -34,6 +34,8 @@ pub(super) struct Targets {
     database: String,
     default_table: Option<String>,
     pub(super) dry_run: bool,
+    /// Whether records are lines, whose numbers begin anew with each file.
+    from_lines: bool,
     pub(super) schema_changes: SchemaChanges,
     pub(super) profile: Arc<Profile>,
     pub(super) policies: Policies,
@@ -68,6 +70,7 @@ impl Targets {
             database,
             default_table,
             dry_run: settings.dry_run,
+            from_lines: matches!(settings.source, Source::Lines { .. }),
             schema_changes: settings.schema_changes,
             profile,
             policies: settings.policies.clone(),
@@ -122,6 +125,9 @@ impl Targets {
                 }
             }
             let Some(table) = self.find_or_create(&name, &columns, key, stop)? else { return Ok(None) };
+            if !key.is_empty() && self.tell_earlier_lines(&table, &first.shape.topic, stop)?.is_none() {
+                return Ok(None);
+            }
             locked(&self.known).tables.insert(name, Arc::new(table));
         }
         for rows in rows {
@@ -172,7 +178,9 @@ impl Targets {
         let keys: Vec<&str> = key.iter().map(String::as_str).collect();
         let sql = ddl::create_table(&self.database, name, &new, &keys, &self.profile);
         let sql = sql.map_err(|e| anyhow!(e)).usage()?;
-        let created = patiently(stop, || client.query(&sql).map(drop))?;
+        // Of two hosts that create it at once, an old server refuses one; either looks what is there then.
+        let is_there = |failure: Failure| if failure.code == Some(57) { Ok(()) } else { Err(failure) };
+        let created = patiently(stop, || client.query(&sql).map(drop).or_else(is_there))?;
         let Some(()) = created else { return Ok(None) };
         if keyed && self.create_view(name, &new, stop)?.is_none() {
             return Ok(None);
@@ -183,6 +191,30 @@ impl Targets {
             table.ok_or_else(|| anyhow!("table {name} was created and is not there")).environment()?;
         tracing::info!(table = name, guarantee = table.guarantee(keyed), "created the table");
         Ok(Some(table))
+    }
+
+    /// Says that rows of an earlier file may win over those of this one: of one key the greater line number does.
+    /// None: given up while waiting for the server.
+    fn tell_earlier_lines(&self, table: &Table, topic: &str, stop: &Stop) -> Result<Option<()>> {
+        let asks = self.from_lines && !self.dry_run && table.has_lineage();
+        let Some(client) = self.client.as_ref().filter(|_| asks) else { return Ok(Some(())) };
+        let sql = format!(
+            "SELECT count(), max(_offset) FROM {}.{} WHERE _topic = {} FORMAT TabSeparated",
+            names::identifier(&table.database),
+            names::identifier(&table.name),
+            names::literal(topic)
+        );
+        let ask = || client.query(&sql).and_then(|answer| response::table::<2>(&answer));
+        let Some(answer) = patiently(stop, ask)? else { return Ok(None) };
+        if let Some([_, last]) = answer.first().filter(|[count, _]| count != "0") {
+            tracing::warn!(
+                table = table.name,
+                topic,
+                "the table has rows of this topic up to offset {last}: where this file's lines have smaller numbers, the \
+                 rows that are there win"
+            );
+        }
+        Ok(Some(()))
     }
 
     /// Creates the view of a keyed table's rows that are there now, unless something has its name. Nothing is
@@ -350,7 +382,7 @@ pub(super) fn patiently<T>(stop: &Stop, ask: impl Fn() -> Result<T, Failure>) ->
                     return Ok(None);
                 }
             }
-            Err(failure) => return Err(anyhow!("{failure}")).environment(),
+            Err(failure) => return Err(anyhow!("{failure}")).environment().help(failure.advice()),
         }
     }
 }

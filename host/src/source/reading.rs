@@ -128,3 +128,23 @@ impl Reading {
         Some(SourceBatch { batch, assignment, recovered, incarnation, written_before })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offset_that_comes_again_or_goes_back_is_an_error_and_one_that_is_left_out_is_none() {
+        let limits = BatchLimits { rows: 10, bytes: 1000, linger_ms: 10 };
+        let mut reading = Reading::new(("t".into(), 3), 1, Position::first(5), Arc::default());
+        let mut take = |offset| {
+            let record = Incoming { offset, timestamp_ms: None, key: None, value: None, headers: &[] };
+            reading.take(&record, &limits, Instant::now()).map(|closed| closed.is_none())
+        };
+        assert!(take(5).unwrap() && take(9).unwrap());
+        for offset in [9, 0] {
+            let error = take(offset).expect_err("it was read").to_string();
+            assert!(error.contains(&format!("offset {offset} of t/3 came after 9")), "{error}");
+        }
+    }
+}

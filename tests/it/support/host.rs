@@ -169,6 +169,13 @@ impl Running {
         ended
     }
 
+    /// The most memory that it has had at once by now, in KiB; none where it has ended.
+    pub fn peak_kib(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        peak.trim().strip_suffix(" kB")?.parse().ok()
+    }
+
     /// Waits for its end.
     pub fn wait(mut self) -> Ended {
         let begin = Instant::now();

@@ -22,7 +22,10 @@ pub(super) fn settings(source: &Kafka) -> ClientConfig {
         .set("client.id", "rowgate")
         .set("queued.min.messages", "20000")
         .set("queued.max.messages.kbytes", "32768")
-        .set("fetch.message.max.bytes", "16777216")
+        // What is asked for at once comes as producers compressed it, and takes many times that where it is unpacked;
+        // the bound on the queue above is looked at before that. A record that is larger comes all the same.
+        .set("fetch.message.max.bytes", "1048576")
+        .set("fetch.max.bytes", "8388608")
         // A broker that comes back is found within seconds, and a request that it lost is not waited for.
         .set("reconnect.backoff.max.ms", "2000")
         .set("socket.timeout.ms", "10000")
