@@ -9,6 +9,7 @@ pub mod summary;
 
 mod args;
 mod config_show;
+mod doctor;
 mod inspect;
 mod validate;
 
@@ -42,6 +43,11 @@ pub enum Command {
     Run,
     /// Check the configuration and the transform, without any connection.
     Validate,
+    /// Check everything that the configuration names, by asking it.
+    Doctor {
+        /// As JSON.
+        json: bool,
+    },
     /// Tell what a file is.
     Inspect {
         /// The file.
@@ -72,6 +78,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
     let json = |matches: &ArgMatches| matches.get_flag("json");
     let command = match path.as_slice() {
         ["validate"] => Command::Validate,
+        ["doctor"] => Command::Doctor { json: json(last) },
         ["inspect"] => {
             let file = last.get_one::<PathBuf>("file").cloned().unwrap_or_default();
             Command::Inspect { file, json: json(last) }
@@ -111,6 +118,7 @@ pub fn execute(invocation: &Invocation, surroundings: &Surroundings) -> anyhow::
     match &invocation.command {
         Command::Run => run::run(load(invocation, surroundings)?, invocation.verbosity),
         Command::Validate => validate::validate(&load(invocation, surroundings)?),
+        Command::Doctor { json } => doctor::doctor(&load(invocation, surroundings)?, *json),
         Command::Inspect { file, json } => inspect::inspect(file, *json),
         Command::ConfigShow { json } => config_show::show(&load(invocation, surroundings)?, *json),
     }

@@ -10,6 +10,7 @@
 //! Both channels are bounded: a slow ClickHouse fills them, the source pauses its partitions, and keeps
 //! polling. A stage that fails sets [`Stop`], the others end, and the first error is the pipeline's.
 
+mod audit;
 mod deliver;
 mod letters;
 mod prepare;
@@ -29,6 +30,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow};
 use tokio::runtime::Handle;
 
+use self::audit::Book;
+pub use self::audit::TABLE as AUDIT_TABLE;
 use self::deliver::{Delivered, Deliverer, Rows};
 use self::letters::Letters;
 use self::prepare::{Prepared, Preparer};
@@ -164,7 +167,7 @@ impl<'a> Stages<'a> {
             commits: commits.filter(|_| !settings.dry_run),
         };
         let print = settings.print.then_some(out);
-        let deliverer = Deliverer::new(reach, rows, Letters::open(settings)?, print);
+        let deliverer = Deliverer::new(reach, rows, Letters::open(settings)?, Book::open(settings), print);
         let mut decoder = Decoder::with(settings.records.clone());
         if let Some(registry) = &settings.registry {
             let client = registry::client::Client::new(registry, Handle::current())?;

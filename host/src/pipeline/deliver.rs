@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::Stop;
+use super::audit::{self, Book, Tally};
 use super::letters::Letters;
 use super::prepare::{Emptied, Part, Prepared, Rejection};
 use super::reach::Reach;
 use super::targets::patiently;
+use crate::chaos;
 use crate::cli::summary::Summary;
 use crate::clickhouse::insert::{IdentityColumns, Inserter, Job, Landed};
 use crate::clickhouse::names::literal;
@@ -60,6 +62,7 @@ pub(super) struct Deliverer<'a> {
     reach: Reach,
     rows: Rows,
     letters: Letters,
+    book: Book,
     /// Where records and rows are printed, if they are.
     print: Option<&'a mut dyn Write>,
     summary: Summary,
@@ -69,15 +72,22 @@ pub(super) struct Deliverer<'a> {
 }
 
 impl<'a> Deliverer<'a> {
-    pub(super) fn new(reach: Reach, rows: Rows, letters: Letters, print: Option<&'a mut dyn Write>) -> Self {
+    pub(super) fn new(
+        reach: Reach,
+        rows: Rows,
+        letters: Letters,
+        book: Book,
+        print: Option<&'a mut dyn Write>,
+    ) -> Self {
         let committed = Instant::now();
-        Deliverer { reach, rows, letters, print, summary: Summary::default(), started: None, committed }
+        Deliverer { reach, rows, letters, book, print, summary: Summary::default(), started: None, committed }
     }
 
     /// The counters so far.
     pub(super) fn summary(&self) -> Summary {
         Summary {
             elapsed: self.started.map_or_else(Duration::default, |at| at.elapsed()),
+            levels: self.reach.targets.levels(),
             ..self.summary.clone()
         }
     }
@@ -108,20 +118,17 @@ impl<'a> Deliverer<'a> {
             output::print_records(out, &prepared.source.batch, prepared.source.recovered.is_some())?;
         }
         let mut refused: Vec<Rejection> = Vec::new();
-        let mut rows = 0;
-        if prepared.has_work() {
+        let mut tally = Tally::of(prepared);
+        audit::of_range(tally.check_records(), prepared)?;
+        if prepared.has_work() || self.book.is_kept() {
             self.check_order_of_emptied(prepared)?;
             let series = Cell::new(prepared.source.recovered.as_ref().map_or(0, |seal| seal.series));
             if !self.seal(prepared, partition, series.get(), stop)? {
                 return Ok(self.undelivered(prepared, partition));
             }
             for (index, part) in prepared.parts.iter().enumerate() {
-                let Some(more) = self.part(prepared, part, index, partition, &series, stop)? else {
-                    return Ok(self.undelivered(prepared, partition));
-                };
-                if !matches!(self.rows, Rows::Nowhere) {
-                    rows += part.identities.len() as u64 - more.len() as u64;
-                }
+                let more = self.part(prepared, part, index, partition, &series, &mut tally, stop)?;
+                let Some(more) = more else { return Ok(self.undelivered(prepared, partition)) };
                 refused.extend(more);
             }
             if !self.empty(prepared, partition, stop)? {
@@ -130,8 +137,14 @@ impl<'a> Deliverer<'a> {
             if !self.letters.keep(&self.reach, prepared, &refused, stop)? {
                 return Ok(self.undelivered(prepared, partition));
             }
+            tally.refuse(&refused);
+            audit::of_range(tally.check_rows(), prepared)?;
+            if !self.book.record(&self.reach, prepared, &tally, stop)? {
+                return Ok(self.undelivered(prepared, partition));
+            }
+            chaos::point("audited");
         }
-        self.count(prepared, &refused, rows);
+        self.count(prepared, &tally);
         Ok(Delivered::Done)
     }
 
@@ -184,17 +197,13 @@ impl<'a> Deliverer<'a> {
         Ok(true)
     }
 
-    fn count(&mut self, prepared: &Prepared, refused: &[Rejection], rows: u64) {
-        let mut records: Vec<u32> = refused.iter().map(|rejection| rejection.record).collect();
-        records.sort_unstable();
-        records.dedup();
-        let refused = records.len() as u64;
-        self.summary.consumed += prepared.source.batch.records.len() as u64;
-        self.summary.kept += prepared.counts.kept - refused;
-        self.summary.filtered += prepared.counts.filtered;
-        self.summary.not_changes += prepared.counts.not_changes;
-        self.summary.rejected += prepared.rejections.len() as u64 + refused;
-        self.summary.rows += rows;
+    fn count(&mut self, prepared: &Prepared, tally: &Tally) {
+        self.summary.consumed += tally.records;
+        self.summary.kept += tally.kept;
+        self.summary.filtered += tally.filtered;
+        self.summary.not_changes += tally.not_changes;
+        self.summary.rejected += tally.rejected;
+        self.summary.rows += tally.landed;
         let cut = prepared.parts.iter().filter(|part| !part.binding.left_out.is_empty());
         self.summary.left_out += cut.map(|part| part.identities.len() as u64).sum::<u64>();
         self.summary.same_key += prepared.counts.same_key;
@@ -262,6 +271,7 @@ impl<'a> Deliverer<'a> {
         index: usize,
         partition: &Partition,
         series: &Cell<u32>,
+        tally: &mut Tally,
         stop: &Stop,
     ) -> Result<Option<Vec<Rejection>>> {
         let table = &part.table.name;
@@ -279,10 +289,11 @@ impl<'a> Deliverer<'a> {
                 let ours = || self.reach.is_ours(partition, prepared.source.assignment);
                 let give_up = || stop.give_up();
                 let client = self.reach.client()?;
-                let inserter = Inserter { client, give_up: &give_up, is_ours: &ours, reseal: &reseal };
+                let inserter = Inserter::new(client, &give_up, &ours, &reseal);
                 let Some(refused) = self.insert(&inserter, prepared, part, index, series, stop)? else {
                     return Ok(None);
                 };
+                tally.landed += inserter.landed.get();
                 refused
             }
             Rows::Lines(out) => {
@@ -290,10 +301,15 @@ impl<'a> Deliverer<'a> {
                 let written =
                     output::write_rows(out, table, &part.body, &told).and_then(|()| Ok(out.flush()?));
                 written.context("writing the output").environment()?;
+                tally.landed += part.identities.len() as u64;
                 vec![]
             }
-            Rows::Nowhere => vec![],
+            Rows::Nowhere => {
+                tally.made -= part.identities.len() as u64;
+                vec![]
+            }
         };
+        tally.refused += refused.len() as u64;
         if let Some(out) = &mut self.print {
             let gone: Vec<usize> = refused.iter().map(|(row, _)| *row).collect();
             let dry = matches!(self.rows, Rows::Nowhere);
@@ -330,7 +346,7 @@ impl<'a> Deliverer<'a> {
                 false => block::encode(&values, &binding, &part.rows, rows).body,
             };
             let columns: Vec<&str> = binding.columns.iter().map(|column| column.name.as_str()).collect();
-            let converges = part.rows.is_keyed();
+            let converges = part.rows.is_keyed() || table.converges();
             let identity =
                 (self.reach.lasting && table.can_verify() && !converges).then(|| IdentityColumns {
                     condition: format!(

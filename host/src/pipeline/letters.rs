@@ -148,8 +148,7 @@ fn insert(
     let ours = || reach.is_ours(&partition, prepared.source.assignment);
     let give_up = || stop.give_up();
     // A lost token costs letters a series of its own only while this process lives; the next one verifies.
-    let inserter =
-        Inserter { client: reach.client()?, give_up: &give_up, is_ours: &ours, reseal: &|_| Ok(()) };
+    let inserter = Inserter::new(reach.client()?, &give_up, &ours, &|_| Ok(()));
     match inserter.insert(&job, 0, prepared.source.recovered.is_some())? {
         Landed::Abandoned => Ok(false),
         Landed::Except(refused) => match refused.first() {

@@ -5,6 +5,7 @@
 
 mod client;
 mod context;
+pub mod look;
 pub mod ownership;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
