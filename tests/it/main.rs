@@ -7,6 +7,7 @@
 
 mod support;
 
+mod audit;
 mod bounds;
 mod corruption;
 mod crashes;
@@ -17,6 +18,7 @@ mod fixtures;
 mod groups;
 mod hostile;
 mod keyed;
+mod levels;
 mod inputs;
 mod main_path;
 mod mariadb;
