@@ -7,7 +7,7 @@
 //! `ROWGATE_BUG=commit_before_insert` plants a bug.
 
 /// Every place at which a fault can be put, in the order in which a batch passes them.
-pub const POINTS: [&str; 10] = [
+pub const POINTS: [&str; 11] = [
     // A partition was assigned, and its position and seal are known.
     "assigned",
     // A batch is closed, and not yet decoded.
@@ -24,6 +24,8 @@ pub const POINTS: [&str; 10] = [
     "rows_done",
     // The dead letters are kept.
     "letters_done",
+    // The range's row of the audit is there, where one is kept.
+    "audited",
     // The range is done, and not committed.
     "done",
     // A plain commit of finished positions is written.
@@ -47,10 +49,12 @@ pub enum Bug {
     PinIgnored,
     /// A topic that was made anew is taken for the one before.
     EpochsIgnored,
+    /// A row vanishes between its encoding and its insert.
+    RowVanishes,
 }
 
 /// All of them, with the names that the environment knows.
-pub const BUGS: [(Bug, &str); 7] = [
+pub const BUGS: [(Bug, &str); 8] = [
     (Bug::CommitBeforeInsert, "commit_before_insert"),
     (Bug::TokenOfAttempt, "token_of_attempt"),
     (Bug::NoWindow, "no_window"),
@@ -58,6 +62,7 @@ pub const BUGS: [(Bug, &str); 7] = [
     (Bug::CommitAfterRevocation, "commit_after_revocation"),
     (Bug::PinIgnored, "pin_ignored"),
     (Bug::EpochsIgnored, "epochs_ignored"),
+    (Bug::RowVanishes, "row_vanishes"),
 ];
 
 /// A place where a fault may have been put; `name` is one of [`POINTS`].

@@ -9,6 +9,7 @@ pub mod summary;
 
 mod args;
 mod config_show;
+mod doctor;
 mod inspect;
 mod offsets;
 mod validate;
@@ -43,6 +44,11 @@ pub enum Command {
     Run,
     /// Check the configuration and the transform, without any connection.
     Validate,
+    /// Check everything that the configuration names, by asking it.
+    Doctor {
+        /// As JSON.
+        json: bool,
+    },
     /// Tell what a file is.
     Inspect {
         /// The file.
@@ -75,6 +81,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
     let json = |matches: &ArgMatches| matches.get_flag("json");
     let command = match path.as_slice() {
         ["validate"] => Command::Validate,
+        ["doctor"] => Command::Doctor { json: json(last) },
         ["inspect"] => {
             let file = last.get_one::<PathBuf>("file").cloned().unwrap_or_default();
             Command::Inspect { file, json: json(last) }
@@ -116,6 +123,7 @@ pub fn execute(invocation: &Invocation, surroundings: &Surroundings) -> anyhow::
     match &invocation.command {
         Command::Run => run::run(load(invocation, surroundings)?, invocation.verbosity),
         Command::Validate => validate::validate(&load(invocation, surroundings)?),
+        Command::Doctor { json } => doctor::doctor(&load(invocation, surroundings)?, *json),
         Command::Inspect { file, json } => inspect::inspect(file, *json),
         Command::Offsets(action) => {
             offsets::execute(&load(invocation, surroundings)?, action, invocation.verbosity)

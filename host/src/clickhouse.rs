@@ -15,6 +15,8 @@ pub mod request;
 pub mod response;
 pub mod client;
 pub mod keyed;
+pub mod level;
+pub mod views;
 pub mod table;
 pub mod evolve;
 pub mod block;

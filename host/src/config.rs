@@ -58,6 +58,8 @@ pub struct Settings {
     pub sink: Sink,
     /// Where records go that cannot be processed.
     pub dead_letters: DeadLetters,
+    /// Whether a row is kept of each range.
+    pub audit: Audit,
     /// What a truncate of a source table does to the outputs with a key that it feeds.
     pub truncate: Truncate,
     /// What happens when rows have columns that their table lacks, or is too narrow for.
@@ -245,6 +247,16 @@ pub enum DeadLetters {
     /// Nowhere: the pipeline stops.
     #[default]
     Stop,
+}
+
+/// Whether a row of counters is kept of each range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Audit {
+    /// No.
+    #[default]
+    None,
+    /// In a ClickHouse table, of the sink's database.
+    Table,
 }
 
 /// What a truncate of a source table does to the outputs with a key that it feeds.

@@ -70,7 +70,7 @@ pub trait Work {
     fn part(&mut self, index: usize, writer: &Writer<'_>) -> Result<bool>;
     /// All rows stand where they belong.
     fn rows_done(&mut self, writer: &Writer<'_>) -> Result<bool>;
-    /// Keeps the dead letters: those that the range came with, and what the server refused.
+    /// Keeps the dead letters: those that the range came with, and what the server refused. Then all is accounted for.
     fn letters(&mut self, writer: &Writer<'_>) -> Result<bool>;
     /// Everything of the range is done; an error keeps its position from being committed.
     fn done(&mut self) -> Result<()>;

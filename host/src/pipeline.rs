@@ -10,6 +10,7 @@
 //! Both channels are bounded: a slow ClickHouse fills them, the source pauses its partitions, and keeps
 //! polling. A stage that fails sets [`Stop`], the others end, and the first error is the pipeline's.
 
+mod audit;
 mod deliver;
 mod epochs;
 mod letters;
@@ -31,6 +32,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow};
 use tokio::runtime::Handle;
 
+use self::audit::Book;
+pub use self::audit::TABLE as AUDIT_TABLE;
 use self::deliver::{Deliverer, Rows};
 use self::epochs::Ledger;
 use self::letters::Letters;
@@ -175,7 +178,8 @@ impl<'a> Stages<'a> {
             commits: commits.filter(|_| !settings.dry_run),
         };
         let print = settings.print.then_some(out);
-        let deliverer = Deliverer::new(reach, rows, Letters::open(settings)?, print);
+        let (letters, book) = (Letters::open(settings)?, Book::open(settings));
+        let deliverer = Deliverer::new(reach, rows, letters, book, print);
         Ok(Stages { input, preparer, deliverer })
     }
 

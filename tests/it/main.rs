@@ -7,6 +7,7 @@
 
 mod support;
 
+mod audit;
 mod bounds;
 mod codes;
 mod corruption;
@@ -20,6 +21,7 @@ mod fixtures;
 mod groups;
 mod hostile;
 mod keyed;
+mod levels;
 mod inputs;
 mod main_path;
 mod memory;

@@ -26,6 +26,7 @@ Examples:
   host -t rule.wasm --topic '^shop[.]public[.].*$' --until-caught-up --print
   host -t rule.wasm --input changes.ndjson --output -
   host -c pipeline.yaml config show
+  host -c pipeline.yaml doctor
   host inspect rule.wasm
   host -c pipeline.yaml offsets show
 
@@ -59,6 +60,12 @@ pub fn command() -> Command {
             Command::new("validate")
                 .about("Check the configuration and the transform, without any connection"),
         ))
+        .subcommand(
+            with_settings(Command::new("doctor").about(
+                "Check Kafka, ClickHouse and all else that the configuration names; tell what is guaranteed where",
+            ))
+            .arg(json()),
+        )
         .subcommand(
             Command::new("inspect")
                 .about("Tell what a component is: contract, imports, exports, size, digest")

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::clickhouse::level::Level;
 use crate::clickhouse::policy::Replaced;
 
 /// The counters of a run. Every record consumed is kept, filtered or rejected.
@@ -32,6 +33,8 @@ pub struct Summary {
     pub grown: u64,
     /// Ranges that another transform had sealed, and that was gone.
     pub other_transform: u64,
+    /// What is guaranteed of rows in the tables that were written to.
+    pub levels: Vec<(String, Level)>,
     /// From the first record to the last commit.
     pub elapsed: Duration,
 }
@@ -86,6 +89,9 @@ impl fmt::Display for Summary {
                 writeln!(f, "{name} {count}")?;
             }
         }
+        for (table, level) in &self.levels {
+            writeln!(f, "level         {level} of {table}")?;
+        }
         writeln!(f, "records/s     {} (in {:.1} s)", self.records_per_second(), self.elapsed.as_secs_f64())
     }
 }
@@ -110,6 +116,7 @@ mod tests {
             truncates_ignored: 0,
             grown: 0,
             other_transform: 0,
+            levels: vec![("my_table".into(), Level::ExactlyOnce)],
             elapsed: Duration::from_millis(2500),
         }
     }
@@ -119,7 +126,7 @@ mod tests {
         assert_eq!(
             summary().to_string(),
             "consumed      1000\nkept          600\nfiltered      399 (of these no changes: 12)\nrejected      1\n\
-             rows written  650\nrecords/s     400 (in 2.5 s)\n"
+             rows written  650\nlevel         A (effectively exactly once) of my_table\nrecords/s     400 (in 2.5 s)\n"
         );
         assert_eq!(Summary::default().records_per_second(), 0);
     }

@@ -38,7 +38,8 @@ fn every_flag_of_the_table_is_taken_by_every_command_that_reads_settings() {
     for key in KEYS {
         let Some(flag) = key.flag else { continue };
         let value = if key.form == Form::Map { "a=b" } else { "1" };
-        for command in [&[][..], &["run"], &["validate"], &["config", "show"], &["offsets", "show"]] {
+        let doctor = &["doctor"][..];
+        for command in [&[][..], &["run"], &["validate"], doctor, &["config", "show"], &["offsets", "show"]] {
             let flag = format!("--{flag}={value}");
             let invocation = parsed(&[command, &[&flag]].concat());
             assert_eq!(invocation.request.flags.items(key.name).len(), 1, "{command:?} {flag}");

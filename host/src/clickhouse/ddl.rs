@@ -62,6 +62,25 @@ pub const DEAD_LETTER_COLUMNS: [(&str, &str); 10] = [
     ("transform", "LowCardinality(String)"),
 ];
 
+/// The columns of the table with a row for each range, as the host writes them.
+pub const AUDIT_COLUMNS: [(&str, &str); 15] = [
+    ("pipeline", "LowCardinality(String)"),
+    ("topic", "LowCardinality(String)"),
+    ("partition", "UInt32"),
+    ("first", "UInt64"),
+    ("last", "UInt64"),
+    ("records", "UInt64"),
+    ("kept", "UInt64"),
+    ("filtered", "UInt64"),
+    ("not_changes", "UInt64"),
+    ("rejected", "UInt64"),
+    ("rows", "UInt64"),
+    ("tables", "Array(String)"),
+    ("transform", "LowCardinality(String)"),
+    ("epoch", "UInt16"),
+    ("recovered", "UInt8"),
+];
+
 /// The columns by which the newest row of a key replaces the ones before it.
 pub const VERSION: [(&str, &str); 2] = [("_version", "UInt64"), ("_is_deleted", "UInt8")];
 
@@ -385,6 +404,18 @@ pub fn create_dead_letters(database: &str, table: &str, profile: &Profile) -> Re
     let mut lines: Vec<String> = DEAD_LETTER_COLUMNS.iter().map(|column| line(column, profile)).collect();
     lines.push(inserted_at(profile).to_owned());
     let order = "`pipeline`, `topic`, `partition`, `offset`";
+    Ok(statement(database, table, &lines, "MergeTree", order, profile.windows))
+}
+
+/// The statement that creates the table with a row for each range, unless it is there.
+///
+/// # Errors
+/// Names that the server or the host does not take.
+pub fn create_audit(database: &str, table: &str, profile: &Profile) -> Result<String, String> {
+    check_table(database, table)?;
+    let mut lines: Vec<String> = AUDIT_COLUMNS.iter().map(|column| line(column, profile)).collect();
+    lines.push(inserted_at(profile).to_owned());
+    let order = "`pipeline`, `topic`, `partition`, `first`";
     Ok(statement(database, table, &lines, "MergeTree", order, profile.windows))
 }
 

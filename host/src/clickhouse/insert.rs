@@ -4,6 +4,7 @@
 //! follows an attempt of unknown outcome is verified by the rows' identities, since a token alone can lose a
 //! batch: the server logs it before the part is committed (promises D3 and D4 of `docs/invariants.md`).
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -92,12 +93,19 @@ pub struct Inserter<'a> {
     pub is_ours: &'a dyn Fn() -> bool,
     /// Writes a new series of attempts into the range's seal; false where the range is given up.
     pub reseal: &'a dyn Fn(u32) -> Result<bool>,
+    /// Rows of the last insert that were acknowledged, or found in their table: each is counted once.
+    pub landed: Cell<u64>,
 }
 
 impl Inserter<'_> {
+    fn land(&self, rows: usize) {
+        self.landed.set(self.landed.get() + rows as u64);
+    }
+
     /// Inserts the rows of `job`. `series` is that of the range's seal, `verify` whether an earlier attempt
     /// may have written some of them.
     pub fn insert(&self, job: &Job<'_>, series: u32, verify: bool) -> Result<Landed> {
+        self.landed.set(0);
         let all: Vec<usize> = (0..job.rows.len()).collect();
         self.rows(job, all, series, verify)
     }
@@ -113,7 +121,10 @@ impl Inserter<'_> {
             }
             if verify && let Some(identity) = &job.identity {
                 match self.missing(job, identity, &rows) {
-                    Ok(Ok(missing)) => rows = missing,
+                    Ok(Ok(missing)) => {
+                        self.land(rows.len() - missing.len());
+                        rows = missing;
+                    }
                     Ok(Err(surplus)) => {
                         return Err(surplus).environment().help(
                             "nothing is committed: finish the range with the transform that began it, or delete \
@@ -157,7 +168,10 @@ impl Inserter<'_> {
                 self.end_zombies(&job.token);
             }
             let failure = match self.attempt(job, &rows, series, waits.attempt) {
-                Ok(()) if !verify || job.identity.is_none() => return Ok(Landed::Except(vec![])),
+                Ok(()) if !verify || job.identity.is_none() => {
+                    self.land(rows.len());
+                    return Ok(Landed::Except(vec![]));
+                }
                 Ok(()) => {
                     acknowledged = true;
                     continue;

@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::convert::calendar::DAY_SECONDS;
+use super::level::Defaults;
 use super::types::ColumnType;
 use crate::debezium::civil;
 
@@ -70,6 +71,10 @@ pub struct Profile {
     pub tokens: bool,
     /// Tables without replicas can remember inserts.
     pub windows: bool,
+    /// How many inserts tables remember that do not say it themselves.
+    pub remembered: Defaults,
+    /// `system.tables` has the identifiers of tables and views.
+    pub table_uuids: bool,
     /// `ADD COLUMN IF NOT EXISTS` and `{name:Type}` in statements.
     pub modern_syntax: bool,
     /// Of the settings that inserts carry, those that the server does not know.
@@ -102,6 +107,9 @@ const MAP_GATE: &str = "allow_experimental_map_type";
 /// The setting of tables that came with the second argument of `ReplacingMergeTree`.
 const DELETES_MARK: &str = "clean_deleted_rows";
 const WINDOW: &str = "non_replicated_deduplication_window";
+const REPLICATED_WINDOW: &str = "replicated_deduplication_window";
+/// What replicated tables remember on servers that do not tell.
+const REPLICATED_BLOCKS: u64 = 100;
 
 /// Asks which types, settings and settings of tables there are. The answer is lines of kind, name, value.
 pub fn catalogue_sql() -> String {
@@ -111,7 +119,10 @@ pub fn catalogue_sql() -> String {
         "SELECT 'version' AS kind, version() AS name, '' AS value \
          UNION ALL SELECT 'type', name, '' FROM system.data_type_families \
          UNION ALL SELECT 'setting', name, value FROM system.settings WHERE name IN ({}) \
-         UNION ALL SELECT 'table', name, '' FROM system.merge_tree_settings WHERE name IN ('{WINDOW}', '{DELETES_MARK}') \
+         UNION ALL SELECT 'table', name, value FROM system.merge_tree_settings \
+         WHERE name IN ('{WINDOW}', '{REPLICATED_WINDOW}', '{DELETES_MARK}') \
+         UNION ALL SELECT 'column', name, '' FROM system.columns \
+         WHERE database = 'system' AND table = 'tables' AND name = 'uuid' \
          FORMAT TabSeparated",
         settings.join(", ")
     )
@@ -186,7 +197,8 @@ pub struct Catalogue {
     version: String,
     types: HashSet<String>,
     settings: HashMap<String, String>,
-    of_tables: HashSet<String>,
+    of_tables: HashMap<String, String>,
+    table_uuids: bool,
 }
 
 impl Catalogue {
@@ -203,7 +215,11 @@ impl Catalogue {
                     let value = parts.next().unwrap_or_default();
                     catalogue.settings.insert(name.to_owned(), value.to_owned());
                 }
-                "table" => _ = catalogue.of_tables.insert(name.to_owned()),
+                "table" => {
+                    let value = parts.next().unwrap_or_default();
+                    catalogue.of_tables.insert(name.to_owned(), value.to_owned());
+                }
+                "column" => catalogue.table_uuids = true,
                 _ => {}
             }
         }
@@ -232,6 +248,14 @@ impl Catalogue {
     fn support(&self, ty: &str) -> Support {
         let gates = GATES.iter().find(|(name, _)| *name == ty).map_or(&[][..], |(_, gates)| gates);
         self.gated(ty, gates)
+    }
+
+    fn remembered(&self) -> Defaults {
+        let blocks = |name: &str| self.of_tables.get(name).and_then(|value| value.parse().ok());
+        Defaults {
+            window: blocks(WINDOW).unwrap_or(0),
+            replicated: blocks(REPLICATED_WINDOW).unwrap_or(REPLICATED_BLOCKS),
+        }
     }
 
     /// Asks for the ranges of the types that there are.
@@ -273,9 +297,11 @@ impl Catalogue {
             decimal256: self.has("Decimal256"),
             point: self.has("Point"),
             simple_aggregates: self.has("SimpleAggregateFunction"),
-            replacing_deletes: self.of_tables.contains(DELETES_MARK),
+            replacing_deletes: self.of_tables.contains_key(DELETES_MARK),
             tokens: self.settings.contains_key("insert_deduplication_token"),
-            windows: self.of_tables.contains(WINDOW),
+            windows: self.of_tables.contains_key(WINDOW),
+            remembered: self.remembered(),
+            table_uuids: self.table_uuids,
             modern_syntax,
             unknown_settings: unknown.collect(),
         }
@@ -308,6 +334,8 @@ impl Profile {
             replacing_deletes: true,
             tokens: true,
             windows: true,
+            remembered: Defaults { window: 0, replicated: 10_000 },
+            table_uuids: true,
             modern_syntax: true,
             unknown_settings: vec![],
         }
@@ -334,6 +362,8 @@ impl Profile {
             replacing_deletes: false,
             tokens: false,
             windows: false,
+            remembered: Defaults { window: 0, replicated: REPLICATED_BLOCKS },
+            table_uuids: false,
             modern_syntax: false,
             unknown_settings: vec![
                 "async_insert",
@@ -416,7 +446,8 @@ mod tests {
     const MODERN: &str = "version\t26.7.2.1\t\ntype\tDate32\t\ntype\tDateTime64\t\ntype\tTime64\t\ntype\tBool\t\n\
         type\tLowCardinality\t\ntype\tUUID\t\ntype\tMap\t\nsetting\tenable_time_time64_type\t0\n\
         setting\tinsert_deduplication_token\t\nsetting\tasync_insert\t1\n\
-        table\tnon_replicated_deduplication_window\t\ntable\tclean_deleted_rows\t\n";
+        table\tnon_replicated_deduplication_window\t3\ntable\treplicated_deduplication_window\t7\n\
+        table\tclean_deleted_rows\t\ncolumn\tuuid\t\n";
 
     #[test]
     fn what_the_server_says_of_itself_is_its_profile() {
@@ -433,6 +464,8 @@ mod tests {
             assert!(profile.tokens && profile.windows && profile.replacing_deletes && profile.bool_type);
             assert!(profile.takes_setting("async_insert") && !profile.takes_setting("insert_deduplicate"));
             assert_eq!(profile.version, "26.7.2.1");
+            assert_eq!(profile.remembered, Defaults { window: 3, replicated: 7 });
+            assert!(profile.table_uuids);
         }
     }
 

@@ -6,15 +6,20 @@ use super::client::Client;
 use super::convert::{self, Fit, Source};
 use super::ddl;
 use super::keyed::{self, Replacing};
+use super::level::{Facts, Memory, Verdict};
 use super::names::{identifier, literal};
 use super::policy::Rules;
 use super::profile::Profile;
 use super::response::{self, Failure};
 use super::types::{ColumnType, DefaultKind, TableColumn};
+use super::views;
 use crate::columns::{Input, Kind, kind_of};
 use crate::debezium::shape::{Shape, Wire};
 use crate::error::Classify;
 use crate::transform::plan::{EPOCH, LINEAGE, Origin, Output, OutputColumn, VERSION};
+
+/// The columns that together identify a row.
+const IDENTITY: &[&str] = LINEAGE.split_at(4).0;
 
 /// A table that rows are written to.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,13 +36,8 @@ pub struct Table {
     pub sorting_key: Vec<String>,
     /// Where it is a ReplacingMergeTree, what by.
     pub replacing: Option<Replacing>,
-    /// Whether the server drops inserts whose deduplication token it knows.
-    pub deduplicates: bool,
-    /// Whether inserts can carry a token at all; servers before 21.12 know none.
-    pub takes_tokens: bool,
-    /// Whether a row that was inserted stays as it is: the engine does not merge rows into others, send them
-    /// elsewhere, or let them expire.
-    pub keeps_rows: bool,
+    /// What the guarantee of its rows follows from.
+    pub facts: Facts,
 }
 
 /// Where the values of a written column come from.
@@ -129,29 +129,34 @@ impl Table {
         let columns = rows.iter().map(|[name, ty, default, key]| {
             TableColumn::parse(name, ty, default).map(|column| TableColumn { in_key: key == "1", ..column })
         });
-        let columns = columns.collect::<Result<_, _>>().map_err(|e: String| Failure::halt(&e))?;
-        let sql = format!(
-            "SELECT engine, engine_full, sorting_key FROM system.tables WHERE {} FORMAT TabSeparated",
-            place("name")
-        );
-        let engines: Vec<[String; 3]> = response::table(&client.query(&sql)?)?;
-        let [engine, full, sorting_key] = engines.into_iter().next().unwrap_or_default();
-        let replicated = engine.starts_with("Replicated") || engine.starts_with("Shared");
-        let takes_tokens = client.profile().tokens;
-        let remembers = engine.ends_with("MergeTree") && (replicated || window(&full) > 0);
-        let deduplicates = takes_tokens && remembers;
-        let plain = ["MergeTree", "ReplicatedMergeTree", "SharedMergeTree"].contains(&engine.as_str());
-        let keeps_rows = plain && !full.contains(" TTL ");
+        let columns =
+            columns.collect::<Result<Vec<TableColumn>, _>>().map_err(|e: String| Failure::halt(&e))?;
+        let place = (database.to_owned(), name.to_owned());
+        let node = views::nodes(client, &[place])?.into_iter().next().unwrap_or_default();
+        let profile = client.profile();
+        let views = views::behind(&node, profile.remembered, |places| views::nodes(client, places))?;
+        let replacing = Replacing::parse(&node.engine, &node.engine_full);
+        let sorting_key = keyed::sorting_key(&node.sorting_key);
+        let has = |wanted: &str| columns.iter().any(|column| column.name == wanted);
+        let is_sorted_by = |wanted: &&str| sorting_key.iter().any(|column| column == wanted);
+        let facts = Facts {
+            place: format!("{}.{}", identifier(database), identifier(name)),
+            expires: node.engine_full.contains(" TTL "),
+            lacks: IDENTITY.iter().copied().filter(|wanted| !has(wanted)).collect(),
+            by_identity: replacing.is_some() && IDENTITY.iter().all(is_sorted_by),
+            tokens: profile.tokens,
+            memory: Memory::read(&node.engine, &node.engine_full, profile.remembered),
+            views,
+            engine: node.engine.clone(),
+        };
         Ok(Some(Table {
             database: database.to_owned(),
             name: name.to_owned(),
             columns,
-            sorting_key: keyed::sorting_key(&sorting_key),
-            replacing: Replacing::parse(&engine, &full),
-            engine,
-            deduplicates,
-            takes_tokens,
-            keeps_rows,
+            engine: node.engine,
+            sorting_key,
+            replacing,
+            facts,
         }))
     }
 
@@ -185,9 +190,7 @@ impl Table {
                 version: Some(VERSION[0].to_owned()),
                 deleted: Some(VERSION[1].to_owned()),
             }),
-            deduplicates: true,
-            takes_tokens: true,
-            keeps_rows: key.is_empty(),
+            facts: Facts::created(format!("{}.{}", identifier(database), identifier(name)), !key.is_empty()),
         })
     }
 
@@ -197,12 +200,12 @@ impl Table {
 
     /// Whether it says of each row which record it comes from.
     pub fn has_lineage(&self) -> bool {
-        LINEAGE[..4].iter().all(|name| self.column(name).is_some())
+        self.facts.lacks.is_empty()
     }
 
     /// Whether the table can say which rows of a range it has.
     pub fn can_verify(&self) -> bool {
-        self.has_lineage() && self.keeps_rows
+        self.facts.can_verify()
     }
 
     /// Whether rows of a topic that was made anew could not be told from those before: the rows have places, and
@@ -220,38 +223,14 @@ impl Table {
         }
     }
 
-    /// What is guaranteed of rows in this table, in one sentence: of those of an output with a key, or of
-    /// those of a log.
-    pub fn guarantee(&self, keyed: bool) -> String {
-        if keyed {
-            return "read with FINAL, each key has its newest row once: inserts are repeated until one is \
-                    acknowledged, and the same row twice counts once"
-                .into();
-        }
-        let tokenless = match self.takes_tokens {
-            true => {
-                "the table has no deduplication window (ALTER TABLE … MODIFY SETTING \
-                     non_replicated_deduplication_window = 10000)"
-            }
-            false => "the server is too old to know deduplication tokens",
-        };
-        match (self.can_verify(), self.deduplicates) {
-            (true, true) => "each row lands once: inserts carry a token, and retries are verified".into(),
-            (true, false) => format!(
-                "each row lands once unless a cut-off insert lands after its retry was verified: {tokenless}"
-            ),
-            (false, tokens) => {
-                let why = match self.keeps_rows {
-                    true => "it has not all of the columns _topic, _partition, _offset, _seq".to_owned(),
-                    false => format!("its engine {} does not keep each row as it was inserted", self.engine),
-                };
-                let how = match tokens {
-                    true => "retries carry a token, but a crash of the server can lose or double rows",
-                    false => "at least once: retries can double rows",
-                };
-                format!("{how}; retries cannot be verified, since {why}")
-            }
-        }
+    /// Whether a row of a log that is inserted twice counts once, for those who read with `FINAL`.
+    pub fn converges(&self) -> bool {
+        self.facts.by_identity && !self.is_keyed()
+    }
+
+    /// What is guaranteed of rows in this table: of those of an output with a key, or of a log's.
+    pub fn verdict(&self, keyed: bool) -> Verdict {
+        self.facts.verdict(keyed)
     }
 
     /// Whether it is as the host makes tables for outputs with a key, whatever the key.
@@ -499,14 +478,6 @@ fn copied_type(input: &Input) -> &'static str {
     }
 }
 
-/// The deduplication window in `engine_full`; 0 where it is not set, which is the server's default.
-fn window(engine_full: &str) -> u64 {
-    let setting = "non_replicated_deduplication_window = ";
-    let value = engine_full.find(setting).map(|at| &engine_full[at + setting.len()..]);
-    let digits = value.map(|value| value.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default());
-    digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -525,14 +496,5 @@ mod tests {
         // Versions say it where rows replace each other.
         let keyed = Table::planned("db", "t", &columns, &["id".to_owned()], &profile).unwrap();
         assert!(!keyed.lacks_epoch());
-    }
-
-    #[test]
-    fn the_window_is_read_from_the_engine() {
-        assert_eq!(
-            window("MergeTree ORDER BY a SETTINGS non_replicated_deduplication_window = 10000, x = 1"),
-            10000
-        );
-        assert_eq!(window("MergeTree ORDER BY a SETTINGS index_granularity = 8192"), 0);
     }
 }

@@ -303,6 +303,14 @@ pub const KEYS: &[Key] = &[
     .follows("`table:_rowgate_dead_letters`; with an output file `file:dead-letters.ndjson`")
     .under(TARGET),
     Key::new(
+        "audit",
+        "WHERE",
+        "A row of counters for each range of records: none, or table (`_rowgate_audit`)",
+    )
+    .flag("audit")
+    .default("none")
+    .under(TARGET),
+    Key::new(
         "schema_changes",
         "WHAT",
         "When rows have columns that their table lacks or is too narrow for: add, ignore, or stop",

@@ -5,8 +5,9 @@ use super::layer::{Item, Layer, Origin};
 use super::mistake::Mistakes;
 use super::values::{self, Read};
 use super::{
-    BatchLimits, Bounds, ClickHouse, Credentials, DeadLetters, Deciding, GroupProtocol, Kafka, Loaded,
-    Options, Policies, Registry, SandboxLimits, Settings, Sink, Source, TopicPattern, Truncate, kafka, secret,
+    Audit, BatchLimits, Bounds, ClickHouse, Credentials, DeadLetters, Deciding, GroupProtocol, Kafka, Loaded,
+    Options, Policies, Registry, SandboxLimits, Settings, Sink, Source, TopicPattern, Truncate, kafka,
+    secret,
 };
 use crate::debezium::hints::Hints;
 use crate::debezium::placeholder::Placeholder;
@@ -32,6 +33,7 @@ pub fn settings(
     let registry = check.registry();
     let to_lines = matches!(sink, Some(Sink::Lines { .. }));
     let dead_letters = check.dead_letters(to_lines, source.as_ref());
+    let audit = check.audit(to_lines);
     let schema_changes = check.value("schema_changes", values::schema_changes).unwrap_or_default();
     let truncate = check.truncate(to_lines);
     let bounds = Bounds {
@@ -75,6 +77,7 @@ pub fn settings(
         deciding: Deciding::of(&resolved),
         sink,
         dead_letters,
+        audit,
         truncate,
         schema_changes,
         bounds,
@@ -447,6 +450,16 @@ impl Check {
             chosen => Ok(chosen),
         };
         self.value("dead_letters", read).unwrap_or_default()
+    }
+
+    fn audit(&mut self, to_lines: bool) -> Audit {
+        let read = |text: &str| match values::audit(text)? {
+            Audit::Table if to_lines => {
+                Err("a table needs ClickHouse, and `output` takes its place: leave it out".to_owned())
+            }
+            chosen => Ok(chosen),
+        };
+        self.value("audit", read).unwrap_or_default()
     }
 
     /// A file that is both read and written, or written from two sides, would destroy itself.

@@ -7,8 +7,8 @@ use jiff::SignedDuration;
 
 use super::keys::nearest;
 use super::{
-    Compression, DeadLetters, Framing, GroupProtocol, LogFormat, OutOfRange, Pin, SchemaChanges, Start,
-    Tombstones, TopicPattern, Truncate, Unavailable,
+    Audit, Compression, DeadLetters, Framing, GroupProtocol, LogFormat, OutOfRange, Pin, SchemaChanges,
+    Start, Tombstones, TopicPattern, Truncate, Unavailable,
 };
 
 /// What a text means, or what is wrong with it.
@@ -126,6 +126,11 @@ pub fn schema_changes(text: &str) -> Read<SchemaChanges> {
     let words =
         [("add", SchemaChanges::Add), ("ignore", SchemaChanges::Ignore), ("stop", SchemaChanges::Stop)];
     one_of(text, &words)
+}
+
+/// Whether ranges are recorded.
+pub fn audit(text: &str) -> Read<Audit> {
+    one_of(text, &[("none", Audit::None), ("table", Audit::Table)])
 }
 
 /// What a truncate does.

@@ -24,6 +24,8 @@ pub struct Writer<'a> {
     give_up: &'a dyn Fn() -> bool,
     /// The series of attempts that the range's seal says.
     series: Cell<u32>,
+    /// See [`Writer::landed`].
+    landed: Cell<u64>,
 }
 
 impl<'a> Writer<'a> {
@@ -35,7 +37,12 @@ impl<'a> Writer<'a> {
         give_up: &'a dyn Fn() -> bool,
     ) -> Self {
         let series = Cell::new(range.recovered.as_ref().map_or(0, |seal| seal.series));
-        Writer { log, target, clock, range, give_up, series }
+        Writer { log, target, clock, range, give_up, series, landed: Cell::new(0) }
+    }
+
+    /// Rows of the last insert that were acknowledged, or found in their table; each is counted once.
+    pub fn landed(&self) -> u64 {
+        self.landed.get()
     }
 
     /// The range that it writes.
@@ -91,8 +98,11 @@ impl<'a> Writer<'a> {
         let target =
             self.target.ok_or_else(|| anyhow!("rows for ClickHouse, and no server to write them to"))?;
         let is_ours = || self.is_ours();
-        let inserter = Inserter { target, clock, give_up, is_ours: &is_ours, reseal };
-        inserter.insert(job, series, verify || self.range.recovered.is_some())
+        let landed = Cell::new(0);
+        let inserter = Inserter { target, clock, give_up, is_ours: &is_ours, reseal, landed };
+        let ended = inserter.insert(job, series, verify || self.range.recovered.is_some());
+        self.landed.set(inserter.landed.get());
+        ended
     }
 
     /// Writes the range's end, the transform's digest and its pin into the log, before anything is inserted. False: the

@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow};
 
 use super::Stop;
+use super::audit::{self, Book, Tally};
 use super::letters::Letters;
 use super::prepare::{Emptied, Part, Prepared, Rejection};
 use super::reach::Reach;
 use super::targets::patiently;
+use crate::chaos;
 use crate::cli::summary::Summary;
 use crate::clickhouse::client::Client;
 use crate::clickhouse::insert::{IdentityColumns, Job, Landed};
@@ -54,16 +56,23 @@ struct Ends<'a> {
     reach: Reach,
     rows: Rows,
     letters: Letters,
+    book: Book,
     /// Where records and rows are printed, if they are.
     print: Option<&'a mut dyn Write>,
     summary: Summary,
 }
 
 impl<'a> Deliverer<'a> {
-    pub(super) fn new(reach: Reach, rows: Rows, letters: Letters, print: Option<&'a mut dyn Write>) -> Self {
+    pub(super) fn new(
+        reach: Reach,
+        rows: Rows,
+        letters: Letters,
+        book: Book,
+        print: Option<&'a mut dyn Write>,
+    ) -> Self {
         let client = reach.client.clone().filter(|_| matches!(rows, Rows::ClickHouse));
         let delivery = Delivery::new(reach.commits.clone(), client, SystemClock);
-        let ends = Ends { reach, rows, letters, print, summary: Summary::default() };
+        let ends = Ends { reach, rows, letters, book, print, summary: Summary::default() };
         Deliverer { delivery, ends, started: None }
     }
 
@@ -71,6 +80,7 @@ impl<'a> Deliverer<'a> {
     pub(super) fn summary(&self) -> Summary {
         Summary {
             elapsed: self.started.map_or_else(Duration::default, |at| at.elapsed()),
+            levels: self.ends.reach.targets.levels(),
             ..self.ends.summary.clone()
         }
     }
@@ -84,7 +94,8 @@ impl<'a> Deliverer<'a> {
         let (transform, pin) = (prepared.maker.transform.clone(), Some(prepared.maker.pin.clone()));
         let range = Range { partition, assignment, first, last, epoch, transform, pin, recovered };
         let ends = &mut self.ends;
-        let mut writing = Writing { ends, prepared: &prepared, stop, refused: Vec::new(), rows: 0 };
+        let tally = Tally::of(&prepared);
+        let mut writing = Writing { ends, prepared: &prepared, stop, refused: Vec::new(), tally };
         self.delivery.deliver(&range, &mut writing, &|| stop.give_up())
     }
 
@@ -101,8 +112,8 @@ struct Writing<'a, 'e> {
     stop: &'a Stop,
     /// The changes of which the server refused a row.
     refused: Vec<Rejection>,
-    /// The rows that landed.
-    rows: u64,
+    /// What became of its records and rows.
+    tally: Tally,
 }
 
 impl Work for Writing<'_, '_> {
@@ -111,7 +122,8 @@ impl Work for Writing<'_, '_> {
             let source = &self.prepared.source;
             output::print_records(out, &source.batch, source.recovered.is_some())?;
         }
-        let has_work = self.prepared.has_work();
+        audit::of_range(self.tally.check_records(), self.prepared)?;
+        let has_work = self.prepared.has_work() || self.ends.book.is_kept();
         if has_work {
             self.check_order_of_emptied()?;
             // Before the seal: the range is not begun, and a mended transform may make its rows.
@@ -134,6 +146,7 @@ impl Work for Writing<'_, '_> {
         let refused = match &mut self.ends.rows {
             Rows::ClickHouse => {
                 let Some(refused) = self.insert(part, index, writer)? else { return Ok(false) };
+                self.tally.landed += writer.landed();
                 refused
             }
             Rows::Lines(out) => {
@@ -141,18 +154,20 @@ impl Work for Writing<'_, '_> {
                 let written =
                     output::write_rows(out, table, &part.body, &told).and_then(|()| Ok(out.flush()?));
                 written.context("writing the output").environment()?;
+                self.tally.landed += part.identities.len() as u64;
                 vec![]
             }
-            Rows::Nowhere => vec![],
+            Rows::Nowhere => {
+                self.tally.made -= part.rows.changes.len() as u64;
+                vec![]
+            }
         };
         let dry = matches!(self.ends.rows, Rows::Nowhere);
         if let Some(out) = &mut self.ends.print {
             let gone: Vec<usize> = refused.iter().map(|(row, _)| *row).collect();
             output::print_rows(out, table, &part.body, &told, &gone, dry)?;
         }
-        if !dry {
-            self.rows += part.identities.len() as u64 - refused.len() as u64;
-        }
+        self.tally.refused += refused.len() as u64;
         let rejection = |(row, reason): (usize, String)| {
             let record = prepared.decoded.changes[part.rows.changes[row] as usize].record;
             Rejection { record, stage: Stage::Insert, reason }
@@ -191,12 +206,19 @@ impl Work for Writing<'_, '_> {
     }
 
     fn letters(&mut self, writer: &Writer<'_>) -> Result<bool> {
-        let Ends { reach, letters, .. } = &mut *self.ends;
-        letters.keep(reach, self.prepared, &self.refused, writer, self.stop)
+        let Ends { reach, letters, book, .. } = &mut *self.ends;
+        if !letters.keep(reach, self.prepared, &self.refused, writer, self.stop)? {
+            return Ok(false);
+        }
+        self.tally.refuse(&self.refused);
+        audit::of_range(self.tally.check_rows(), self.prepared)?;
+        let recorded = book.record(reach, self.prepared, &self.tally, writer, self.stop)?;
+        chaos::point("audited");
+        Ok(recorded)
     }
 
     fn done(&mut self) -> Result<()> {
-        self.ends.summary.count(self.prepared, &self.refused, self.rows);
+        self.ends.summary.count(self.prepared, &self.tally);
         Ok(())
     }
 }
@@ -243,7 +265,7 @@ impl Writing<'_, '_> {
                 false => block::encode(&values, &binding, &part.rows, rows).body,
             };
             let columns: Vec<&str> = binding.columns.iter().map(|column| column.name.as_str()).collect();
-            let converges = part.rows.is_keyed();
+            let converges = part.rows.is_keyed() || table.converges();
             let identity = (reach.lasting && table.can_verify() && !converges).then(|| IdentityColumns {
                 condition: table.condition(&batch.topic, batch.epoch, batch.partition),
                 offset: "_offset".into(),
@@ -254,7 +276,7 @@ impl Writing<'_, '_> {
                 table: &table.name,
                 token: reach.token(batch, &table.name, &index.to_string()),
                 converges,
-                remembers: table.deduplicates,
+                remembers: table.facts.remembers(),
                 identity,
                 rows: &part.identities,
                 range: (batch.first, batch.last),
@@ -302,17 +324,13 @@ fn fits_still(values: &block::Values<'_>, binding: &Binding, part: &Part) -> Res
 
 impl Summary {
     /// Adds a batch that is done.
-    fn count(&mut self, prepared: &Prepared, refused: &[Rejection], rows: u64) {
-        let mut records: Vec<u32> = refused.iter().map(|rejection| rejection.record).collect();
-        records.sort_unstable();
-        records.dedup();
-        let refused = records.len() as u64;
-        self.consumed += prepared.source.batch.records.len() as u64;
-        self.kept += prepared.counts.kept - refused;
-        self.filtered += prepared.counts.filtered;
-        self.not_changes += prepared.counts.not_changes;
-        self.rejected += prepared.rejections.len() as u64 + refused;
-        self.rows += rows;
+    fn count(&mut self, prepared: &Prepared, tally: &Tally) {
+        self.consumed += tally.records;
+        self.kept += tally.kept;
+        self.filtered += tally.filtered;
+        self.not_changes += tally.not_changes;
+        self.rejected += tally.rejected;
+        self.rows += tally.landed;
         let cut = prepared.parts.iter().filter(|part| !part.binding.left_out.is_empty());
         self.left_out += cut.map(|part| part.identities.len() as u64).sum::<u64>();
         self.same_key += prepared.counts.same_key;

@@ -7,7 +7,7 @@ use anyhow::{Result, anyhow};
 
 use super::Stop;
 use super::targets::Targets;
-use crate::chaos;
+use crate::chaos::{self, Bug};
 use crate::clickhouse::block::{self, Values};
 use crate::clickhouse::convert::Profile;
 use crate::clickhouse::insert::Identity;
@@ -189,6 +189,9 @@ impl Preparer {
         }
         let unfit = prepared.encode(transform, refused);
         prepared.counts.kept -= unfit.len() as u64;
+        if chaos::has(Bug::RowVanishes) {
+            prepared.parts.iter_mut().take(1).for_each(|part| _ = part.identities.pop());
+        }
         reject(&mut prepared.rejections, Stage::Encode, unfit);
         prepared.rejections.sort_by_key(|rejection| rejection.record);
         chaos::point("prepared");

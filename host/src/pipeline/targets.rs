@@ -1,6 +1,6 @@
 //! The tables that rows go to: found or created on first use, and bound to each output once.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use super::{Stop, locked};
 use crate::clickhouse::client::Client;
 use crate::clickhouse::convert::Profile;
 use crate::clickhouse::ddl::{self, NewColumn};
+use crate::clickhouse::level::{Level, Verdict};
 use crate::clickhouse::response::{self, Class, Failure};
 use crate::clickhouse::table::{Binding, Table, planned_columns};
 use crate::clickhouse::types::ColumnType;
@@ -53,9 +54,12 @@ pub(super) struct Known {
     pub(super) brought: HashMap<(String, String), u32>,
     /// Those of which it was said what there is to say.
     said: HashSet<(u32, usize)>,
-    dead_letters_ready: bool,
-    /// Whether the table of dead letters says of which life of its topic a record is.
-    dead_letters_tell_epoch: bool,
+    /// What was said to be guaranteed, by table.
+    levels: BTreeMap<String, Verdict>,
+    /// The host's own tables that are known to be there.
+    ready: HashSet<String>,
+    /// Whether the table of dead letters says of which life of its topic a record is, once that is known.
+    dead_letters_tell_epoch: Option<bool>,
 }
 
 impl Targets {
@@ -167,8 +171,7 @@ impl Targets {
             return Ok(None);
         };
         if let Some(table) = found {
-            let guarantee = table.guarantee(keyed);
-            tracing::info!(table = name, guarantee, "writing to the table that there is");
+            self.tell_level(&table, keyed, "writing to the table that there is");
             return Ok(Some(table));
         }
         if self.dry_run {
@@ -189,7 +192,7 @@ impl Targets {
         let Some(table) = described else { return Ok(None) };
         let table =
             table.ok_or_else(|| anyhow!("table {name} was created and is not there")).environment()?;
-        tracing::info!(table = name, guarantee = table.guarantee(keyed), "created the table");
+        self.tell_level(&table, keyed, "created the table");
         Ok(Some(table))
     }
 
@@ -215,6 +218,27 @@ impl Targets {
             );
         }
         Ok(Some(()))
+    }
+
+    /// Says what is guaranteed of rows in a table, and what to do where that is less than it could be: once, and
+    /// when it has changed.
+    fn tell_level(&self, table: &Table, keyed: bool, what: &'static str) {
+        let verdict = table.verdict(keyed);
+        let before = locked(&self.known).levels.insert(table.name.clone(), verdict.clone());
+        let Verdict { level, why, advice } = &verdict;
+        let (level, name) = (level.letter(), &table.name);
+        tracing::info!(table = name, level = %level, guarantee = why, "{what}");
+        if !advice.is_empty() && before.as_ref() != Some(&verdict) {
+            let help = advice.join("; ");
+            tracing::warn!(table = name, level = %level, help, "less is guaranteed of rows in this table than could be");
+        }
+    }
+
+    /// The levels of the tables that were written to.
+    pub(super) fn levels(&self) -> Vec<(String, Level)> {
+        let known = locked(&self.known);
+        let levels = known.levels.iter().map(|(table, verdict)| (table.clone(), verdict.level));
+        levels.collect()
     }
 
     /// Creates the view of a keyed table's rows that are there now, unless something has its name. Nothing is
@@ -336,20 +360,16 @@ impl Targets {
     /// Creates the table of dead letters, once, and makes it tell epochs where one is to be told. Returns whether it
     /// does. None: given up while waiting for the server.
     pub(super) fn ensure_dead_letters(&self, name: &str, epoch: u16, stop: &Stop) -> Result<Option<bool>> {
-        let (ready, tells) = {
-            let known = locked(&self.known);
-            (known.dead_letters_ready, known.dead_letters_tell_epoch)
-        };
-        let is_enough = ready && (tells || epoch == 0);
-        let Some(client) = self.client.as_ref().filter(|_| !is_enough) else { return Ok(Some(tells)) };
-        let sql =
-            ddl::create_dead_letters(&self.database, name, &self.profile).map_err(|e| anyhow!(e)).usage()?;
-        if patiently(stop, || client.query(&sql).map(drop))?.is_none() {
-            return Ok(None);
-        }
-        if !ready {
+        let sql = ddl::create_dead_letters(&self.database, name, &self.profile);
+        let Some(is_new) = self.ensure_own(name, sql, stop)? else { return Ok(None) };
+        if is_new {
             tracing::warn!(table = name, database = self.database, "dead letters go to this table");
         }
+        let known = locked(&self.known).dead_letters_tell_epoch;
+        let is_enough = known.is_some_and(|tells| tells || epoch == 0);
+        let Some(client) = self.client.as_ref().filter(|_| !is_enough) else {
+            return Ok(Some(known.unwrap_or_default()));
+        };
         let tells =
             |table: &Table| table.columns.iter().any(|column| column.name == ddl::DEAD_LETTER_EPOCH.0);
         let described = patiently(stop, || Table::describe(client, &self.database, name))?;
@@ -365,9 +385,30 @@ impl Targets {
             }
             tells = true;
         }
-        let mut known = locked(&self.known);
-        (known.dead_letters_ready, known.dead_letters_tell_epoch) = (true, tells);
+        locked(&self.known).dead_letters_tell_epoch = Some(tells);
         Ok(Some(tells))
+    }
+
+    /// Creates the table of the audit, once. None: given up while waiting for the server.
+    pub(super) fn ensure_audit(&self, name: &str, stop: &Stop) -> Result<Option<()>> {
+        let sql = ddl::create_audit(&self.database, name, &self.profile);
+        let Some(is_new) = self.ensure_own(name, sql, stop)? else { return Ok(None) };
+        if is_new {
+            tracing::info!(table = name, database = self.database, "each range is recorded in this table");
+        }
+        Ok(Some(()))
+    }
+
+    /// Creates a table of the host's own; false where that was done before.
+    fn ensure_own(&self, name: &str, sql: Result<String, String>, stop: &Stop) -> Result<Option<bool>> {
+        let ready = locked(&self.known).ready.contains(name);
+        let Some(client) = self.client.as_ref().filter(|_| !ready) else { return Ok(Some(false)) };
+        let sql = sql.map_err(|e| anyhow!(e)).usage()?;
+        if patiently(stop, || client.query(&sql).map(drop))?.is_none() {
+            return Ok(None);
+        }
+        locked(&self.known).ready.insert(name.to_owned());
+        Ok(Some(true))
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod client;
 mod context;
+pub mod look;
 pub mod offsets;
 pub mod ownership;
 mod pace;

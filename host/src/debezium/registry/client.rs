@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use serde_json::Value as Tree;
@@ -197,6 +197,25 @@ impl Client {
             }
             classified(status, body)
         })
+    }
+
+    /// Whether it answers, and lets the host in.
+    ///
+    /// # Errors
+    /// When it does not, or what answers is no registry.
+    pub fn reach(&self) -> Result<()> {
+        let place = || format!("the schema registry at {}", self.url);
+        match self.get(&["subjects"]) {
+            // What it says need not be short, or known: it answers as a registry.
+            Ok(_) | Err(Trouble::Unknown(_) | Trouble::Unfit(_)) => Ok(()),
+            Err(Trouble::Halt { what, help }) => {
+                Err(anyhow!(what)).with_context(place).environment().help(help)
+            }
+            Err(Trouble::Wait(why)) => Err(anyhow!(why)).with_context(place).environment(),
+            Err(Trouble::Elsewhere(why)) => {
+                Err(anyhow!(why)).with_context(place).environment().help("check registry.url")
+            }
+        }
     }
 
     fn object(&self, path: &[impl AsRef<str>]) -> Result<Registered, Trouble> {
