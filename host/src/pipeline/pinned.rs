@@ -149,10 +149,10 @@ impl Pinned {
 
     /// Has the transform of `seal` in [`Self::then`]. The error says why that cannot be.
     fn bring_back(&mut self, seal: &Seal) -> Result<(), String> {
-        if self.then.as_ref().is_some_and(|then| then.maker().has_sealed(seal)) {
+        let pin = seal.pin.as_ref().ok_or("the host that sealed it kept none")?;
+        if self.then.as_ref().is_some_and(|then| then.maker().pin == *pin) {
             return Ok(());
         }
-        let pin = seal.pin.as_ref().ok_or("the host that sealed it kept none")?;
         let kept = self.store.load(pin)?;
         let settings = self.settings.as_sealed(&kept.deciding).map_err(|mistakes| mistakes.to_string())?;
         if !header_names(&self.settings).has_all(&header_names(&settings)) {
@@ -170,8 +170,8 @@ impl Pinned {
             return;
         };
         *noted = Instant::now();
-        if !self.store.touch(kept.pin()) && !keep(&self.store, kept) {
-            self.kept = None;
+        if !self.store.touch(kept.pin()) {
+            keep(&self.store, kept);
         }
     }
 }
