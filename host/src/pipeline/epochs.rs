@@ -24,7 +24,7 @@ pub(super) struct Ledger {
     dry_run: bool,
     /// What stands in it, as far as it is known.
     pub(super) epochs: Arc<Epochs>,
-    /// Whether the user may not create the table: then there are no epochs.
+    /// Whether the user may not use the table: then there are no epochs.
     refused: bool,
 }
 
@@ -40,18 +40,28 @@ impl Ledger {
         else {
             return Ok(None);
         };
-        let lines = topics::read(client, &sink.database, &settings.name)
-            .map_err(|failure| anyhow!("{failure}").context(format!("reading the table {}", topics::TABLE)))
-            .environment()?;
         let epochs = Arc::new(Epochs::default());
-        epochs.add(lines);
+        let refused = match topics::read(client, &sink.database, &settings.name) {
+            Ok(lines) => {
+                epochs.add(lines);
+                false
+            }
+            Err(failure) if failure.code == Some(ACCESS_DENIED) => {
+                not_kept(&failure);
+                true
+            }
+            Err(failure) => {
+                let error = anyhow!("{failure}").context(format!("reading the table {}", topics::TABLE));
+                return Err(error).environment();
+            }
+        };
         Ok(Some(Ledger {
             client: client.clone(),
             database: sink.database.clone(),
             pipeline: settings.name.clone(),
             dry_run: settings.dry_run,
             epochs,
-            refused: false,
+            refused,
         }))
     }
 
@@ -86,11 +96,7 @@ impl Ledger {
             let write = || allowed(topics::write(&self.client, &self.database, &self.pipeline, &line));
             let Some(refusal) = patiently(stop, write)? else { return Ok(None) };
             if let Some(failure) = refusal {
-                tracing::warn!(
-                    table = topics::TABLE,
-                    "which topics these are is not kept, so one that is deleted and made anew would not be noticed: \
-                     {failure}"
-                );
+                not_kept(&failure);
                 self.refused = true;
                 return Ok(Some(()));
             }
@@ -105,4 +111,11 @@ impl Ledger {
         self.epochs.add([line]);
         Ok(Some(()))
     }
+}
+
+fn not_kept(failure: &Failure) {
+    tracing::warn!(
+        table = topics::TABLE,
+        "which topics these are is not kept, so one that is deleted and made anew would not be noticed: {failure}"
+    );
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use rdkafka::bindings as ffi;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::metadata::MetadataBroker;
 
 /// What a topic is now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +41,10 @@ pub fn describe<C: ConsumerContext>(
 ) -> Result<Descriptions> {
     // Any broker knows; without one named, librdkafka waits for the controller, and some clusters tell none.
     let metadata = consumer.fetch_metadata(topics.first().copied(), wait)?;
-    let queue = ask(consumer, topics, Some(metadata.orig_broker_id()), wait)?;
+    // Another one each time, since one may be away.
+    let brokers = metadata.brokers();
+    let broker = brokers.get(fastrand::usize(..brokers.len().max(1))).map(MetadataBroker::id);
+    let queue = ask(consumer, topics, broker, wait)?;
     // The brokers' own time limit is `wait`, too, and its error tells more.
     match queue.answer(wait + Duration::from_secs(1)) {
         Some(answer) => answer,
