@@ -369,7 +369,10 @@ mod tests {
         }
     }
 
-    fn moved(place: &Place, to: To) -> (i64, Option<(i64, i64)>, Option<(i64, i64)>, String) {
+    /// First and last offset.
+    type Offsets = Option<(i64, i64)>;
+
+    fn moved(place: &Place, to: To) -> (i64, Offsets, Offsets, String) {
         let moved = place.set(to).unwrap();
         (moved.to, moved.skipped, moved.again, moved.metadata)
     }
