@@ -10,6 +10,8 @@
 //! clock and the prepared batches of `pipeline`; in `delivery/model` they are simulated, and the very same code
 //! runs through crashes at every step (promises D1 to D5 of `docs/invariants.md`).
 
+#[cfg(test)]
+mod model;
 mod writer;
 
 use std::time::{Duration, Instant};
