@@ -165,6 +165,10 @@ impl Inserter<'_> {
                 }
                 continue;
             }
+            // Looking may take longer than a revocation waits: then the next owner looks, too, and inserts.
+            if verify && !(self.is_ours)() {
+                return Ok(Landed::Abandoned);
+            }
             let failure = match self.attempt(job, &rows, series, waits.attempt) {
                 Ok(()) if !verify || job.identity().is_none() => return Ok(Landed::Except(vec![])),
                 Ok(()) => {
