@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::chaos::{self, Bug};
 use crate::config::BatchLimits;
 
 /// A range of bytes in a batch's arena.
@@ -151,6 +152,7 @@ pub type IncomingHeader<'a> = (&'a Arc<str>, Option<&'a [u8]>);
 impl OpenBatch {
     /// An empty batch whose range begins at `first`. With `sealed_last` the range is closed there.
     pub fn new(topic: Arc<str>, partition: i32, first: i64, sealed_last: Option<i64>, now: Instant) -> Self {
+        let sealed_last = sealed_last.filter(|_| !chaos::has(Bug::OtherCutOnReplay));
         let (arena, records, headers) = (vec![], vec![], vec![]);
         let last = first - 1;
         let batch = Batch { topic, partition, epoch: 0, first, last, arena, records, headers };

@@ -10,6 +10,8 @@
 //! clock and the prepared batches of `pipeline`; in `delivery/model` they are simulated, and the very same code
 //! runs through crashes at every step (promises D1 to D5 of `docs/invariants.md`).
 
+#[cfg(test)]
+mod model;
 mod writer;
 
 use std::time::{Duration, Instant};
@@ -185,13 +187,15 @@ impl<L: Log, T: Target, C: Clock> Delivery<L, T, C> {
     pub fn commit_finished(&mut self) {
         self.committed = self.clock.now();
         let Some(log) = &self.log else { return };
-        for (partition, done) in log.ownership().uncommitted() {
-            match log.commit(&partition, done, None) {
-                Ok(()) => {
-                    log.ownership().committed(&partition, done);
+        for (partition, assignment, done) in log.ownership().uncommitted() {
+            let commit = || log.commit(&partition, done, None);
+            match log.ownership().committing(&partition, assignment, commit) {
+                None => {}
+                Some(Ok(())) => {
+                    log.ownership().committed(&partition, assignment, done);
                     chaos::point("committed");
                 }
-                Err(error) => tracing::warn!("{error:#}: it is tried again"),
+                Some(Err(error)) => tracing::warn!("{error:#}: it is tried again"),
             }
         }
     }

@@ -10,6 +10,7 @@
 //! * arrays and maps that may be null are `Nullable(String)` with their JSON: no array can be null in
 //!   ClickHouse, and an empty one is something else.
 
+use crate::chaos::{self, Bug};
 use crate::columns::Kind;
 use crate::debezium::shape::{Guess, Structured, Wire};
 
@@ -437,7 +438,7 @@ fn statement(
     order: &str,
     window: bool,
 ) -> String {
-    let settings = match window {
+    let settings = match window && !chaos::has(Bug::NoWindow) {
         true => format!("\nSETTINGS non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}"),
         false => String::new(),
     };

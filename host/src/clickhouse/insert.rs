@@ -14,6 +14,7 @@ use super::client::MAX_EXECUTION_TIME_S;
 use super::request::Insert;
 use super::response::{Class, Failure};
 use super::target::{Look, Target};
+use crate::chaos::{self, Bug};
 use crate::error::Classify;
 use crate::pause::Clock;
 
@@ -70,6 +71,14 @@ pub struct Job<'a> {
     pub encode: &'a dyn Fn(&[usize]) -> Vec<u8>,
 }
 
+impl Job<'_> {
+    /// Where the table says which rows it has.
+    fn identity(&self) -> Option<&IdentityColumns> {
+        let blind = chaos::has(Bug::TokenOfAttempt) || chaos::has(Bug::NoWindow);
+        self.identity.as_ref().filter(|_| !blind)
+    }
+}
+
 /// How an insert ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Landed {
@@ -115,11 +124,12 @@ impl Inserter<'_> {
         let mut acknowledged = false;
         // The rows of an insert that failed in a view behind the table.
         let mut behind: Option<Vec<usize>> = None;
+        let begun = series;
         loop {
             if (self.give_up)() || !(self.is_ours)() {
                 return Ok(Landed::Abandoned);
             }
-            if verify && let Some(identity) = &job.identity {
+            if verify && let Some(identity) = job.identity() {
                 match self.missing(job, identity, &rows) {
                     Ok(Ok(missing)) => {
                         self.land(rows.len() - missing.len());
@@ -150,7 +160,7 @@ impl Inserter<'_> {
                 if acknowledged {
                     // The server knows the token and has lost its rows: it would drop them for ever.
                     series += 1;
-                    if series > MAX_SERIES {
+                    if series > begun + MAX_SERIES {
                         return Err(anyhow!(
                             "table {}: the server acknowledged the same rows {MAX_SERIES} times, and does not have them",
                             job.table
@@ -163,12 +173,23 @@ impl Inserter<'_> {
                     }
                 }
             }
-            if verify && job.converges {
-                // Nothing that an attempt of now may remove is to come back later.
-                self.end_zombies(&job.token);
+            // Nothing that an attempt of now may remove is to come back later.
+            if verify
+                && job.converges
+                && let Err(failure) = self.end_zombies(&job.token)
+            {
+                match waits.class(&failure, 1) {
+                    Class::Halt => return Err(halted(job, &failure)),
+                    _ => self.wait(&mut waits, job, &failure),
+                }
+                continue;
+            }
+            // Looking may take longer than a revocation waits: then the next owner looks, too, and inserts.
+            if verify && !(self.is_ours)() {
+                return Ok(Landed::Abandoned);
             }
             let failure = match self.attempt(job, &rows, series, waits.attempt) {
-                Ok(()) if !verify || job.identity.is_none() => {
+                Ok(()) if !verify || job.identity().is_none() => {
                     self.land(rows.len());
                     return Ok(Landed::Except(vec![]));
                 }
@@ -201,7 +222,7 @@ impl Inserter<'_> {
     }
 
     fn halves(&self, job: &Job<'_>, mut rows: Vec<usize>, series: u32) -> Result<Landed> {
-        let right = rows.split_off(rows.len() / 2);
+        let right = rows.split_off(middle(&rows, job.rows.len()));
         let mut refused = Vec::new();
         for half in [rows, right] {
             match self.rows(job, half, series, true)? {
@@ -222,6 +243,9 @@ impl Inserter<'_> {
         if series > 0 {
             token += &format!("-s{series}");
         }
+        if chaos::has(Bug::TokenOfAttempt) {
+            token += &format!("-{attempt}");
+        }
         let insert = Insert {
             database: job.database,
             table: job.table,
@@ -240,7 +264,7 @@ impl Inserter<'_> {
         identity: &IdentityColumns,
         rows: &[usize],
     ) -> Result<Result<Vec<usize>>, Failure> {
-        self.end_zombies(&job.token);
+        self.end_zombies(&job.token)?;
         let Job { database, table, range, .. } = *job;
         let mut there: HashMap<Identity, u32> = HashMap::new();
         for identity in self.target.identities(&Look { database, table, columns: identity, range })? {
@@ -269,10 +293,15 @@ impl Inserter<'_> {
         Ok(Ok(missing))
     }
 
-    /// Ends inserts of earlier attempts that may still be running in the server.
-    fn end_zombies(&self, token: &str) {
-        if let Err(failure) = self.target.end_attempts(token) {
-            tracing::debug!("inserts of earlier attempts could not be ended: {failure}");
+    /// Ends inserts of earlier attempts that may still be running in the server. One that is not ended could be
+    /// applied after it was looked for; only where the server never lets us, that is taken.
+    fn end_zombies(&self, token: &str) -> Result<(), Failure> {
+        match self.target.end_attempts(token) {
+            Err(failure) if failure.class == Class::Halt => {
+                tracing::warn!("inserts of earlier attempts cannot be ended: {failure}");
+                Ok(())
+            }
+            ended => ended,
         }
     }
 
@@ -286,6 +315,21 @@ impl Inserter<'_> {
         );
         self.clock.pause(wait, self.give_up);
     }
+}
+
+/// Where two or more rows of a job are cut in two, by their place among them: at the same rows of the job,
+/// whichever of these are missing, so that the parts of two hosts carry the same tokens.
+fn middle(rows: &[usize], of_job: usize) -> usize {
+    let (mut from, mut to) = (0, of_job);
+    while to - from > 1 {
+        let cut = from + (to - from) / 2;
+        match rows.partition_point(|row| *row < cut) {
+            0 => from = cut,
+            all if all == rows.len() => to = cut,
+            at => return at,
+        }
+    }
+    rows.len() / 2
 }
 
 fn halted(job: &Job<'_>, failure: &Failure) -> anyhow::Error {
@@ -394,5 +438,18 @@ mod tests {
             bound = (bound * 2).min(MAX_BACKOFF);
         }
         assert!(differ && bound == MAX_BACKOFF);
+    }
+
+    #[test]
+    fn rows_are_cut_at_the_same_places_whichever_of_them_are_missing() {
+        let cut = |rows: &[usize]| {
+            let (left, right) = rows.split_at(middle(rows, 5));
+            (left.to_vec(), right.to_vec())
+        };
+        assert_eq!(cut(&[0, 1, 2, 3, 4]), (vec![0, 1], vec![2, 3, 4]));
+        assert_eq!(cut(&[0, 2, 3, 4]), (vec![0], vec![2, 3, 4]));
+        assert_eq!(cut(&[2, 3, 4]), (vec![2], vec![3, 4]));
+        assert_eq!(cut(&[0, 4]), (vec![0], vec![4]));
+        assert_eq!(cut(&[3, 4]), (vec![3], vec![4]));
     }
 }

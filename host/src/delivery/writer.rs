@@ -52,9 +52,12 @@ impl<'a> Writer<'a> {
 
     /// Whether the range may still be written: its partition has not been taken away.
     pub fn is_ours(&self) -> bool {
+        chaos::has(Bug::CommitAfterRevocation) || self.is_current()
+    }
+
+    fn is_current(&self) -> bool {
         let Range { partition, assignment, .. } = self.range;
-        chaos::has(Bug::CommitAfterRevocation)
-            || self.log.is_none_or(|log| log.ownership().is_current(partition, *assignment))
+        self.log.is_none_or(|log| log.ownership().is_current(partition, *assignment))
     }
 
     /// Inserts rows of the range. What an earlier attempt may have written is looked up first: in a range that
@@ -109,21 +112,27 @@ impl<'a> Writer<'a> {
     /// partition was taken away, or the host is to stop.
     pub(super) fn seal(&self) -> Result<bool> {
         let (Some(log), Some(_)) = (self.log, self.target) else { return Ok(true) };
-        let Range { partition, first, last, epoch, transform, pin, .. } = self.range;
+        let Range { partition, assignment, first, last, epoch, transform, pin, .. } = self.range;
         let (transform, pin, series) = (transform.clone(), pin.clone(), self.series.get());
         let seal = Seal { last: *last, transform, pin, series, epoch: *epoch };
         let mut wait = SEAL_WAITS.0;
         loop {
             chaos::point("sealing");
-            match log.commit(partition, *first, Some(&seal)) {
-                Ok(()) => {
+            let commit = || log.commit(partition, *first, Some(&seal));
+            let committed = match chaos::has(Bug::CommitAfterRevocation) {
+                true => Some(commit()),
+                false => log.ownership().committing(partition, *assignment, commit),
+            };
+            match committed {
+                None => return Ok(false),
+                Some(Ok(())) => {
                     chaos::point("sealed");
                     return Ok(true);
                 }
-                Err(error) => tracing::warn!("waiting for Kafka: {error:#}"),
+                Some(Err(error)) => tracing::warn!("waiting for Kafka: {error:#}"),
             }
             // A member that lost its place may not commit; the revocation that follows makes the batch void.
-            if !self.clock.pause(wait, &|| (self.give_up)() || !self.is_ours()) {
+            if !self.clock.pause(wait, &|| (self.give_up)() || !self.is_current()) {
                 return Ok(false);
             }
             wait = (wait * 2).min(SEAL_WAITS.1);

@@ -346,6 +346,7 @@ mod tests {
                 tally: &tally,
                 tables: r#"["a","b"]"#.into(),
                 transform: "abc",
+                epoch: 1,
                 recovered: true,
             };
             let encoding = Encoding { profile: &profile, decode: value::decode };

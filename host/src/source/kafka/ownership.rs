@@ -8,6 +8,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// How long a commit may hold up a revocation: as long as it does, the host cannot join its group again, and what
+/// it commits is of its old generation. After `max.poll.interval.ms` the brokers take none of it.
+const COMMIT_WAIT: Duration = Duration::from_secs(300);
+
 /// A topic and one of its partitions.
 pub type Partition = (Arc<str>, i32);
 
@@ -15,6 +19,7 @@ pub type Partition = (Arc<str>, i32);
 struct Owned {
     assignment: u64,
     delivering: bool,
+    committing: bool,
     leaving: bool,
     /// Everything before this offset is done.
     done: Option<i64>,
@@ -39,7 +44,8 @@ impl Ownership {
 
     /// A partition came, under a new assignment. `done`: its position, if that is not committed yet.
     pub fn assign(&self, partition: Partition, assignment: u64, done: Option<i64>) {
-        let owned = Owned { assignment, delivering: false, leaving: false, done, committed: None, epoch: 0 };
+        let (delivering, committing, leaving) = (false, false, false);
+        let owned = Owned { assignment, delivering, committing, leaving, done, committed: None, epoch: 0 };
         self.lock().insert(partition, owned);
     }
 
@@ -87,35 +93,61 @@ impl Ownership {
         self.changed.notify_all();
     }
 
-    /// Partitions whose done position is not committed, and that position.
-    pub fn uncommitted(&self) -> Vec<(Partition, i64)> {
+    /// Partitions whose done position is not committed: the assignment, and that position.
+    pub fn uncommitted(&self) -> Vec<(Partition, u64, i64)> {
         let lock = self.lock();
         let rest = lock.iter().filter(|(_, owned)| !owned.delivering && owned.done != owned.committed);
-        rest.filter_map(|(partition, owned)| Some((partition.clone(), owned.done?))).collect()
+        let rest =
+            rest.filter_map(|(partition, owned)| Some((partition.clone(), owned.assignment, owned.done?)));
+        rest.collect()
     }
 
     /// Notes that `done` was committed with nothing pending.
-    pub fn committed(&self, partition: &Partition, done: i64) {
-        if let Some(owned) = self.lock().get_mut(partition) {
+    pub fn committed(&self, partition: &Partition, assignment: u64, done: i64) {
+        if let Some(owned) = self.lock().get_mut(partition).filter(|owned| owned.assignment == assignment) {
             owned.committed = Some(done);
         }
     }
 
-    /// Takes partitions away: no delivery of theirs begins any more, and one under way is waited for, at
-    /// most `wait`. Returns the positions to commit.
-    pub fn revoke(&self, partitions: &[Partition], wait: Duration) -> Vec<(Partition, i64)> {
-        let end = Instant::now() + wait;
-        let mut lock = self.lock();
-        for partition in partitions {
-            if let Some(owned) = lock.get_mut(partition) {
-                owned.leaving = true;
+    /// Commits, unless the partition was taken away. A revocation waits until that is over. The brokers look only
+    /// at the member's generation: what it commits after it has joined again would be taken, whoever has the
+    /// partition then.
+    pub fn committing<T>(
+        &self,
+        partition: &Partition,
+        assignment: u64,
+        commit: impl FnOnce() -> T,
+    ) -> Option<T> {
+        let mark = |committing: bool| match self.lock().get_mut(partition) {
+            Some(owned) if owned.assignment == assignment && !(committing && owned.leaving) => {
+                owned.committing = committing;
+                true
             }
-        }
-        let busy = |lock: &HashMap<Partition, Owned>| {
-            partitions.iter().any(|p| lock.get(p).is_some_and(|owned| owned.delivering))
+            _ => false,
         };
-        while busy(&lock) {
-            let left = end.saturating_duration_since(Instant::now());
+        if !mark(true) {
+            return None;
+        }
+        let committed = commit();
+        mark(false);
+        self.changed.notify_all();
+        Some(committed)
+    }
+
+    /// Takes partitions away: no delivery of theirs begins any more, and one under way is waited for, at
+    /// most `wait`; a commit as long as it takes. Returns the positions to commit.
+    pub fn revoke(&self, partitions: &[Partition], wait: Duration) -> Vec<(Partition, i64)> {
+        self.leave(partitions);
+        let begun = Instant::now();
+        let mut lock = self.lock();
+        loop {
+            let of_these = || partitions.iter().filter_map(|partition| lock.get(partition));
+            let limit = match (of_these().any(|one| one.committing), of_these().any(|one| one.delivering)) {
+                (true, _) => COMMIT_WAIT,
+                (false, true) => wait,
+                (false, false) => break,
+            };
+            let left = limit.saturating_sub(begun.elapsed());
             if left.is_zero() {
                 tracing::warn!(
                     "an insert is still under way while its partition is revoked: its new owner finishes it"
@@ -124,9 +156,47 @@ impl Ownership {
             }
             lock = self.changed.wait_timeout(lock, left).unwrap_or_else(PoisonError::into_inner).0;
         }
+        drop(lock);
+        self.gone(partitions)
+    }
+
+    /// The first step of [`Self::revoke`]: nothing of these partitions begins any more.
+    pub(crate) fn leave(&self, partitions: &[Partition]) {
+        let mut lock = self.lock();
+        for partition in partitions {
+            if let Some(owned) = lock.get_mut(partition) {
+                owned.leaving = true;
+            }
+        }
+    }
+
+    /// The last step of [`Self::revoke`]: they are not ours any more. Returns the positions to commit.
+    pub(crate) fn gone(&self, partitions: &[Partition]) -> Vec<(Partition, i64)> {
+        let mut lock = self.lock();
         let gone = partitions.iter().filter_map(|p| lock.remove(p).map(|owned| (p.clone(), owned)));
         let finished = gone.filter(|(_, owned)| !owned.delivering && owned.done != owned.committed);
         finished.filter_map(|(partition, owned)| Some((partition, owned.done?))).collect()
+    }
+}
+
+#[cfg(test)]
+impl Ownership {
+    /// Whether a revocation would wait for the delivery, or a commit.
+    pub(crate) fn is_busy(&self, partition: &Partition) -> bool {
+        self.lock().get(partition).is_some_and(|owned| owned.delivering || owned.committing)
+    }
+
+    /// Whether a commit of the partition is under way.
+    pub(crate) fn is_committing(&self, partition: &Partition) -> bool {
+        self.lock().get(partition).is_some_and(|owned| owned.committing)
+    }
+
+    /// What it holds of a partition, apart from the assignment's number.
+    pub(crate) fn state(&self, partition: &Partition) -> Option<([bool; 3], Option<i64>, Option<i64>)> {
+        let lock = self.lock();
+        let owned = lock.get(partition)?;
+        let flags = [owned.delivering, owned.committing, owned.leaving];
+        Some((flags, owned.done, owned.committed))
     }
 }
 
@@ -169,6 +239,32 @@ mod tests {
     }
 
     #[test]
+    fn a_commit_is_waited_for_however_long_and_none_begins_after_that() {
+        let ownership = Arc::new(Ownership::default());
+        ownership.assign(partition(), 1, Some(7));
+        let (begun, ends) = (std::sync::mpsc::channel(), std::sync::mpsc::channel());
+        let other = ownership.clone();
+        let commit = std::thread::spawn(move || {
+            other.committing(&partition(), 1, || {
+                begun.0.send(()).unwrap();
+                ends.1.recv().unwrap();
+            })
+        });
+        begun.1.recv().unwrap();
+        let other = ownership.clone();
+        let revocation = std::thread::spawn(move || other.revoke(&[partition()], Duration::ZERO));
+        while ownership.is_current(&partition(), 1) {
+            std::thread::yield_now();
+        }
+        assert!(ownership.is_committing(&partition()));
+        assert_eq!(ownership.committing(&partition(), 1, || ()), None);
+        ends.0.send(()).unwrap();
+        assert_eq!(commit.join().unwrap(), Some(()));
+        assert_eq!(revocation.join().unwrap(), [(partition(), 7)]);
+        assert_eq!(ownership.committing(&partition(), 1, || ()), None);
+    }
+
+    #[test]
     fn a_delivery_that_outlasts_the_wait_is_not_committed() {
         let ownership = Ownership::default();
         ownership.assign(partition(), 1, Some(3));
@@ -197,15 +293,15 @@ mod tests {
         ownership.forget("t");
         ownership.end(&partition(), 1, Some(9));
         assert!(!ownership.is_current(&partition(), 1));
-        assert_eq!(ownership.uncommitted(), [(("other".into(), 0), 4)]);
+        assert_eq!(ownership.uncommitted(), [(("other".into(), 0), 1, 4)]);
     }
 
     #[test]
     fn a_position_is_committed_once() {
         let ownership = Ownership::default();
         ownership.assign(partition(), 1, Some(3));
-        assert_eq!(ownership.uncommitted(), [(partition(), 3)]);
-        ownership.committed(&partition(), 3);
+        assert_eq!(ownership.uncommitted(), [(partition(), 1, 3)]);
+        ownership.committed(&partition(), 1, 3);
         assert_eq!(ownership.uncommitted(), []);
     }
 }
