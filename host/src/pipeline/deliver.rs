@@ -126,8 +126,8 @@ impl<'a> Deliverer<'a> {
             if !self.seal(prepared, partition, series.get(), stop)? {
                 return Ok(self.undelivered(prepared, partition));
             }
-            for (index, part) in prepared.parts.iter().enumerate() {
-                let more = self.part(prepared, part, index, partition, &series, &mut tally, stop)?;
+            for index in 0..prepared.parts.len() {
+                let more = self.part(prepared, index, partition, &series, &mut tally, stop)?;
                 let Some(more) = more else { return Ok(self.undelivered(prepared, partition)) };
                 refused.extend(more);
             }
@@ -263,17 +263,17 @@ impl<'a> Deliverer<'a> {
         }
     }
 
-    /// Writes one part. None: given up. Otherwise the changes of which the server refuses a row.
+    /// Writes the part of this index. None: given up. Otherwise the changes of which the server refuses a row.
     fn part(
         &mut self,
         prepared: &Prepared,
-        part: &Part,
         index: usize,
         partition: &Partition,
         series: &Cell<u32>,
         tally: &mut Tally,
         stop: &Stop,
     ) -> Result<Option<Vec<Rejection>>> {
+        let part = &prepared.parts[index];
         let table = &part.table.name;
         // Of a row whose key leaves the rest is blank, and says nothing.
         let told = part.binding.of_leaving();
