@@ -3,6 +3,7 @@
 //! `host` alone is `host run`. The flags of the settings follow from [`crate::config::keys`]; they may stand
 //! before a command or after it.
 
+pub mod dlq;
 pub mod last_rows;
 pub mod run;
 pub mod summary;
@@ -49,6 +50,8 @@ pub enum Command {
         /// As JSON.
         json: bool,
     },
+    /// Look at dead letters, process them again, or put them aside.
+    Dlq(Box<dlq::Command>),
     /// Show the settings and where they come from.
     ConfigShow {
         /// As JSON.
@@ -76,6 +79,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
             let file = last.get_one::<PathBuf>("file").cloned().unwrap_or_default();
             Command::Inspect { file, json: json(last) }
         }
+        ["dlq", action] => Command::Dlq(Box::new(dlq::parse(action, last)?)),
         ["config", "show"] => Command::ConfigShow { json: json(last) },
         _ => Command::Run,
     };
@@ -112,6 +116,7 @@ pub fn execute(invocation: &Invocation, surroundings: &Surroundings) -> anyhow::
         Command::Run => run::run(load(invocation, surroundings)?, invocation.verbosity),
         Command::Validate => validate::validate(&load(invocation, surroundings)?),
         Command::Inspect { file, json } => inspect::inspect(file, *json),
+        Command::Dlq(command) => dlq::run(command, load(invocation, surroundings)?, invocation.verbosity),
         Command::ConfigShow { json } => config_show::show(&load(invocation, surroundings)?, *json),
     }
 }

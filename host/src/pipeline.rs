@@ -14,6 +14,7 @@ mod deliver;
 mod letters;
 mod prepare;
 mod reach;
+pub mod retry;
 mod schema;
 mod targets;
 

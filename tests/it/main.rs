@@ -11,6 +11,7 @@ mod bounds;
 mod corruption;
 mod crashes;
 mod dead_letters;
+mod dlq;
 mod errors;
 mod faults;
 mod fixtures;

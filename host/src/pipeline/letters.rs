@@ -106,6 +106,7 @@ fn letter<'a>(reach: &'a Reach, prepared: &'a Prepared, rejection: &'a Rejection
         reason: &rejection.reason,
         transform: &reach.transform,
         pipeline: &reach.pipeline,
+        headers: batch.headers_of(rejection.record).collect(),
     }
 }
 
@@ -116,9 +117,8 @@ fn insert(
     letters: &[DeadLetter<'_>],
     stop: &Stop,
 ) -> Result<bool> {
-    if reach.targets.ensure_dead_letters(table, stop)?.is_none() {
-        return Ok(false);
-    }
+    let Some(headers) = reach.targets.ensure_dead_letters(table, stop)? else { return Ok(false) };
+    let columns = dead_letter::columns(headers);
     let batch = &prepared.source.batch;
     let rows: Vec<Identity> = letters.iter().map(|letter| (letter.offset, 0)).collect();
     let identity = reach.lasting.then(|| IdentityColumns {
@@ -141,8 +141,8 @@ fn insert(
         rows: &rows,
         range: (batch.first, batch.last),
         expected: &rows,
-        columns: &dead_letter::COLUMNS.map(|(name, _)| name),
-        encode: &|which: &[usize]| dead_letter::encode(letters, which, &prepared.profile),
+        columns: &columns.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+        encode: &|which: &[usize]| dead_letter::encode(letters, which, columns, &prepared.profile),
     };
     let partition = prepared.partition();
     let ours = || reach.is_ours(&partition, prepared.source.assignment);

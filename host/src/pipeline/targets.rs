@@ -50,7 +50,8 @@ pub(super) struct Known {
     pub(super) brought: HashMap<(String, String), u32>,
     /// Those of which it was said what there is to say.
     said: HashSet<(u32, usize)>,
-    dead_letters_ready: bool,
+    /// Whether the table of dead letters has the column of headers; none: it was not looked at.
+    dead_letters: Option<bool>,
 }
 
 impl Targets {
@@ -293,18 +294,50 @@ impl Targets {
         known.bindings.clear();
     }
 
-    /// Creates the table of dead letters, once. None: given up while waiting for the server.
-    pub(super) fn ensure_dead_letters(&self, name: &str, stop: &Stop) -> Result<Option<()>> {
-        let ready = locked(&self.known).dead_letters_ready;
-        let Some(client) = self.client.as_ref().filter(|_| !ready) else { return Ok(Some(())) };
+    /// Creates the table of dead letters, once. Whether it has the column of headers, which one of an earlier
+    /// version gets if the server lets it. None: given up while waiting for the server.
+    pub(super) fn ensure_dead_letters(&self, name: &str, stop: &Stop) -> Result<Option<bool>> {
+        if let Some(headers) = locked(&self.known).dead_letters {
+            return Ok(Some(headers));
+        }
+        let Some(client) = &self.client else { return Ok(Some(true)) };
         let sql =
             ddl::create_dead_letters(&self.database, name, &self.profile).map_err(|e| anyhow!(e)).usage()?;
         if patiently(stop, || client.query(&sql).map(drop))?.is_none() {
             return Ok(None);
         }
         tracing::warn!(table = name, database = self.database, "dead letters go to this table");
-        locked(&self.known).dead_letters_ready = true;
-        Ok(Some(()))
+        let headers = || {
+            let table = Table::describe(client, &self.database, name)?;
+            Ok(table.is_some_and(|table| table.columns.iter().any(|column| column.name == "headers")))
+        };
+        let Some(mut has) = patiently(stop, headers)? else { return Ok(None) };
+        if !has {
+            let sql = ddl::add_column(
+                &self.database,
+                name,
+                "headers",
+                &ColumnType::String,
+                self.profile.modern_syntax,
+            );
+            let sql = sql.map_err(|e| anyhow!(e)).usage()?;
+            let refused = |failure: Failure| match failure.class {
+                Class::Retry | Class::Unknown => Err(failure),
+                _ => {
+                    tracing::warn!(table = name, "dead letters are kept without headers: {failure}");
+                    Ok(())
+                }
+            };
+            if patiently(stop, || client.query(&sql).map(drop).or_else(refused))?.is_none() {
+                return Ok(None);
+            }
+            match patiently(stop, headers)? {
+                Some(now) => has = now,
+                None => return Ok(None),
+            }
+        }
+        locked(&self.known).dead_letters = Some(has);
+        Ok(Some(has))
     }
 }
 

@@ -6,6 +6,7 @@
 mod client;
 mod context;
 pub mod ownership;
+pub mod positions;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
