@@ -5,6 +5,9 @@ use std::fmt::Write as _;
 use base64::Engine as _;
 use serde_json::{Map, Value, json};
 
+/// A header's name, and its value unless that is null.
+pub type OwnedHeader = (String, Option<Vec<u8>>);
+
 /// Bytes as JSON: text where they are text, else `{"base64": …}`.
 pub fn as_json(bytes: Option<&[u8]>) -> Value {
     match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
@@ -40,7 +43,7 @@ pub fn headers_to_json(headers: &[(&str, Option<&[u8]>)]) -> String {
 ///
 /// # Errors
 /// Text that it did not write.
-pub fn headers_of_json(text: &str) -> Result<Vec<(String, Option<Vec<u8>>)>, String> {
+pub fn headers_of_json(text: &str) -> Result<Vec<OwnedHeader>, String> {
     if text.is_empty() {
         return Ok(vec![]);
     }
