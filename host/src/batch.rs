@@ -82,6 +82,13 @@ pub struct Header {
 }
 
 impl Batch {
+    /// The headers of a record that were asked for, in their order.
+    pub fn headers_of(&self, record: u32) -> impl Iterator<Item = (&str, Option<&[u8]>)> {
+        let first = self.headers.partition_point(|header| header.record < record);
+        let own = self.headers.iter().skip(first).take_while(move |header| header.record == record);
+        own.map(|header| (&*header.name, header.value.map(|span| span.of(&self.arena))))
+    }
+
     /// The value of a record's header; none where the record has no such header, it is null, or nobody asked
     /// for its name when the run started (see [`HeaderNames`]).
     pub fn header(&self, record: u32, name: &str) -> Option<&[u8]> {

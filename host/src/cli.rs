@@ -3,6 +3,7 @@
 //! `host` alone is `host run`. The flags of the settings follow from [`crate::config::keys`]; they may stand
 //! before a command or after it.
 
+pub mod dlq;
 pub mod last_rows;
 pub mod run;
 pub mod summary;
@@ -56,6 +57,8 @@ pub enum Command {
         /// As JSON.
         json: bool,
     },
+    /// Look at dead letters, process them again, or put them aside.
+    Dlq(Box<dlq::Command>),
     /// Show the settings and where they come from.
     ConfigShow {
         /// As JSON.
@@ -86,6 +89,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
             let file = last.get_one::<PathBuf>("file").cloned().unwrap_or_default();
             Command::Inspect { file, json: json(last) }
         }
+        ["dlq", action] => Command::Dlq(Box::new(dlq::parse(action, last)?)),
         ["config", "show"] => Command::ConfigShow { json: json(last) },
         ["offsets", "show"] => Command::Offsets(offsets::Action::Show { json: json(last) }),
         ["offsets", change] => Command::Offsets(offsets::Action::of(change, last)),
@@ -128,6 +132,7 @@ pub fn execute(invocation: &Invocation, surroundings: &Surroundings) -> anyhow::
         Command::Offsets(action) => {
             offsets::execute(&load(invocation, surroundings)?, action, invocation.verbosity)
         }
+        Command::Dlq(command) => dlq::run(command, load(invocation, surroundings)?, invocation.verbosity),
         Command::ConfigShow { json } => config_show::show(&load(invocation, surroundings)?, *json),
     }
 }

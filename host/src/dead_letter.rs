@@ -1,6 +1,14 @@
 //! Dead letters: records that cannot be processed, kept with their bytes, coordinates, and the reason.
 //!
-//! What cannot even be kept here stops its pipeline (promise D7 of `docs/invariants.md`).
+//! What cannot even be kept here stops its pipeline (promise D7 of `docs/invariants.md`). What becomes of kept ones
+//! is in the modules below: which are meant ([`filter`]), reading them ([`store`]), and the marks that say what was
+//! done about each ([`marks`]).
+
+pub mod filter;
+pub mod marks;
+pub mod read;
+pub mod store;
+pub mod text;
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -9,7 +17,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use base64::Engine as _;
 use rdkafka::client::ClientContext;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
@@ -74,19 +81,33 @@ pub struct DeadLetter<'a> {
     pub transform: &'a str,
     /// The pipeline's name.
     pub pipeline: &'a str,
+    /// Those of the record's headers that decoding looks at, in their order.
+    pub headers: Vec<(&'a str, Option<&'a [u8]>)>,
 }
 
-/// The columns of a table of dead letters that are written, and their types.
-pub const COLUMNS: [(&str, &str); 10] = ddl::DEAD_LETTER_COLUMNS;
+/// A column's name and type.
+type Column = (&'static str, &'static str);
 
-/// Encodes the letters of these indices as a `Native` block of [`COLUMNS`], in types that the server has, and with
-/// the epoch of their topic after them where the table has a column for it.
-pub fn encode(letters: &[DeadLetter<'_>], which: &[usize], epoch: Option<u16>, profile: &Profile) -> Vec<u8> {
+/// The columns of a table of dead letters that are written. A table of an earlier version has none for `headers`.
+pub fn columns(headers: bool) -> &'static [Column] {
+    let all = &ddl::DEAD_LETTER_COLUMNS;
+    if headers { all } else { &all[..all.len() - 1] }
+}
+
+/// Encodes the letters of these indices as a `Native` block of `columns`, in types that the server has, and with the
+/// epoch of their topic after them where the table has a column for it.
+pub fn encode(
+    letters: &[DeadLetter<'_>],
+    which: &[usize],
+    columns: &[Column],
+    epoch: Option<u16>,
+    profile: &Profile,
+) -> Vec<u8> {
     let encoding = Encoding { profile, decode: value::decode };
-    let mut block = Block::new(encoding, COLUMNS.len() + usize::from(epoch.is_some()), which.len());
-    for (index, (name, ty)) in COLUMNS.iter().enumerate() {
+    let mut block = Block::new(encoding, columns.len() + usize::from(epoch.is_some()), which.len());
+    for (name, ty) in columns {
         let ty = ddl::own_type(ty, profile);
-        block.column(name, &ty, which.iter().map(|at| Ok(letters[*at].cell(index))));
+        block.column(name, &ty, which.iter().map(|at| Ok(letters[*at].cell(name))));
     }
     if let Some(epoch) = epoch {
         let (name, ty) = ddl::DEAD_LETTER_EPOCH;
@@ -96,10 +117,10 @@ pub fn encode(letters: &[DeadLetter<'_>], which: &[usize], epoch: Option<u16>, p
 }
 
 impl<'a> DeadLetter<'a> {
-    /// Its value for one of [`COLUMNS`].
-    fn cell(&self, column: usize) -> Value<'a> {
+    /// Its value for one of [`columns`].
+    fn cell(&self, column: &str) -> Value<'a> {
         let bytes = |bytes: Option<&'a [u8]>| bytes.map_or(Value::Null, |bytes| Value::Bytes(bytes.into()));
-        match COLUMNS[column].0 {
+        match column {
             "pipeline" => Value::Text(self.pipeline.into()),
             "topic" => Value::Text(self.topic.into()),
             "partition" => Value::Int(self.partition.into()),
@@ -112,6 +133,7 @@ impl<'a> DeadLetter<'a> {
             "value" => bytes(self.value),
             "stage" => Value::Text(self.stage.name().into()),
             "reason" => Value::Text(self.reason.into()),
+            "headers" => Value::Text(text::headers_to_json(&self.headers).into()),
             _ => Value::Text(self.transform.into()),
         }
     }
@@ -190,6 +212,9 @@ fn produce(producer: &BaseProducer<Reports>, topic: &str, letters: &[DeadLetter<
         let header =
             |headers: OwnedHeaders, key, value: &str| headers.insert(Header { key, value: Some(value) });
         let mut headers = OwnedHeaders::new();
+        for (key, value) in &letter.headers {
+            headers = headers.insert(Header { key, value: *value });
+        }
         for (key, value) in [
             ("rowgate.record", coordinates.as_str()),
             ("rowgate.stage", letter.stage.name()),
@@ -231,29 +256,21 @@ fn append(path: &Path, file: &mut Option<File>, letters: &[DeadLetter<'_>]) -> R
     };
     let mut lines = Vec::new();
     for letter in letters {
-        serde_json::to_writer(
-            &mut lines,
-            &json!({
+        let mut line = json!({
                 "pipeline": letter.pipeline, "topic": letter.topic, "partition": letter.partition,
                 "offset": letter.offset, "ts": letter.timestamp_ms, "stage": letter.stage.name(),
                 "reason": letter.reason, "transform": letter.transform,
-                "key": text(letter.key), "payload": text(letter.value),
-            }),
-        )?;
+                "key": text::as_json(letter.key), "payload": text::as_json(letter.value),
+        });
+        if !letter.headers.is_empty() {
+            line["headers"] = text::headers_as_json(&letter.headers);
+        }
+        serde_json::to_writer(&mut lines, &line)?;
         lines.push(b'\n');
     }
     file.write_all(&lines)?;
     file.sync_data()?;
     Ok(())
-}
-
-/// Bytes as text; those that are none as `{"base64": …}`.
-fn text(bytes: Option<&[u8]>) -> serde_json::Value {
-    match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
-        None => serde_json::Value::Null,
-        Some((_, Ok(text))) => text.into(),
-        Some((bytes, Err(_))) => json!({ "base64": base64::prelude::BASE64_STANDARD.encode(bytes) }),
-    }
 }
 
 #[cfg(test)]
@@ -272,6 +289,7 @@ mod tests {
             reason: "no JSON",
             transform: "abc",
             pipeline: "default",
+            headers: vec![("__op", Some(b"c"))],
         }
     }
 
@@ -287,6 +305,7 @@ mod tests {
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[0]["payload"]["base64"], "/3g=");
+        assert_eq!(lines[0]["headers"], json!({"__op": "c"}));
         assert_eq!((&lines[0]["offset"], &lines[0]["stage"]), (&json!(2), &json!("decode")));
     }
 

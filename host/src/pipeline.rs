@@ -17,6 +17,7 @@ mod letters;
 mod pinned;
 mod prepare;
 mod reach;
+pub mod retry;
 mod schema;
 mod targets;
 

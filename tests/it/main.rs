@@ -14,6 +14,7 @@ mod corruption;
 mod crashes;
 mod dead_letters;
 mod delivery;
+mod dlq;
 mod epochs;
 mod errors;
 mod faults;

@@ -94,6 +94,33 @@ fn dead_letters_are_kept_in_a_table_of_its_types() {
 }
 
 #[test]
+fn dead_letters_are_listed_shown_processed_again_and_discarded() {
+    let topic = Topic::new("old_retry.public.my_table", 1);
+    topic.produce(1, &[events::update(1, "a"), events::update(2, "much too long"), events::text("no event")]);
+    let database = Database::on_old("old_retry");
+    database.query(
+        "CREATE TABLE my_table (id Int64, name Nullable(FixedString(1)), created_at Nullable(String), op String, \
+         _topic String, _partition UInt32, _offset UInt64, _seq UInt16, _transform String) \
+         ENGINE = MergeTree ORDER BY (_topic, _partition, _offset, _seq)",
+    );
+    Host::pipeline(&topic, &database).arg("--until-caught-up").succeed();
+    database.query("ALTER TABLE my_table MODIFY COLUMN name Nullable(String)");
+    let dlq = |line: &[&str]| Host::pipeline(&topic, &database).arg("dlq").args(line.iter().copied());
+    let listed = dlq(&["ls"]).succeed().out;
+    assert!(listed.contains("encode\t1") && listed.contains("decode\t1"), "{listed}");
+    let place = format!("{}/0@1", topic.name);
+    assert!(dlq(&["show", &place]).succeed().out.contains("much too long"));
+    for stay in ["1 of 2 letters stay", "1 of 1 letters stay"] {
+        dlq(&["retry"]).run().fails(4, &[stay]);
+        assert_eq!(database.query("SELECT count(), uniq(id), max(_offset) FROM my_table"), "2\t2\t1");
+    }
+    dlq(&["discard", "--yes", "--because", "no event", "--since", "1h"]).succeed();
+    assert!(dlq(&["ls", "--each"]).succeed().out.is_empty());
+    let all = dlq(&["ls", "--each", "--all"]).succeed().out;
+    assert!(all.contains("retried\t") && all.contains("discarded\t"), "{all}");
+}
+
+#[test]
 fn a_killed_host_finishes_what_it_began_without_doubling_rows() {
     let topic = Topic::new("old_killed.public.my_table", 1);
     topic.produce(1, &events::updates(5_000));

@@ -3,6 +3,7 @@
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
+use super::dlq;
 use super::offsets::Target;
 use crate::config::keys::{Default, Form, KEYS, Key};
 use crate::config::layer::{Item, Layer, Origin};
@@ -27,6 +28,7 @@ Examples:
   host -t rule.wasm --input changes.ndjson --output -
   host -c pipeline.yaml config show
   host -c pipeline.yaml doctor
+  host -c pipeline.yaml dlq ls
   host inspect rule.wasm
   host -c pipeline.yaml offsets show
 
@@ -34,7 +36,8 @@ Settings without a flag (password, registry.*, limits.*) go into the file or the
 
 Exit codes: 0 done or drained; 1 internal fault; 2 wrong usage or configuration, a component or a table
 that does not fit, a truncate or schema change that needs a decision; 3 something unreachable, refused or
-taken; 4 a record cannot be processed, and dead_letters says stop; 130, 143 second signal.";
+taken; 4 a record cannot be processed, and dead_letters says stop, or a dead letter fails again;
+130, 143 second signal.";
 
 /// The whole command line.
 pub fn command() -> Command {
@@ -79,6 +82,7 @@ pub fn command() -> Command {
                 .subcommand_required(true)
                 .subcommand(with_settings(show).arg(json())),
         )
+        .subcommand(dlq::command(with_settings_but))
 }
 
 fn offsets() -> Command {
@@ -115,6 +119,11 @@ fn offsets() -> Command {
 }
 
 fn with_settings(command: Command) -> Command {
+    with_settings_but(command, &[])
+}
+
+/// The flags of the settings, but of those of these names: the command gives their flags another meaning.
+fn with_settings_but(command: Command, others: &[&str]) -> Command {
     let path = |name: &'static str| {
         Arg::new(name).value_name("FILE").value_parser(value_parser!(std::path::PathBuf))
     };
@@ -134,7 +143,7 @@ fn with_settings(command: Command) -> Command {
                     "File with variables, NAME=VALUE; the real environment wins over it [env: ROWGATE_ENV_FILE]",
                 ),
         )
-        .args(KEYS.iter().filter_map(arg))
+        .args(KEYS.iter().filter(|key| !others.contains(&key.name)).filter_map(arg))
 }
 
 fn arg(key: &'static Key) -> Option<Arg> {

@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use comfy_table::{ContentArrangement, Table, presets};
 
+use crate::dead_letter::text::line as visible;
+
 /// `rows` under `columns`: on a terminal as a table that fits its width, otherwise as tab-separated lines
 /// with the names first. Nothing in a cell can act on the terminal or break a line.
 pub fn render(columns: &[String], rows: &[Vec<String>], terminal: bool) -> String {
@@ -18,19 +20,6 @@ pub fn render(columns: &[String], rows: &[Vec<String>], terminal: bool) -> Strin
     for row in std::iter::once(columns).chain(rows.iter().map(Vec::as_slice)) {
         let cells: Vec<String> = row.iter().map(|cell| visible(&cell.replace('\\', "\\\\"))).collect();
         _ = writeln!(text, "{}", cells.join("\t"));
-    }
-    text
-}
-
-/// Control characters and those that turn the direction of writing, as escapes.
-fn visible(cell: &str) -> String {
-    let acts = |letter: char| {
-        letter.is_control()
-            || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let mut text = String::with_capacity(cell.len());
-    for letter in cell.chars() {
-        if acts(letter) { text.extend(letter.escape_default()) } else { text.push(letter) }
     }
     text
 }

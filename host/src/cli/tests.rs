@@ -72,6 +72,32 @@ fn positions_are_moved_by_partition_or_topic_to_an_offset_or_an_end() {
 }
 
 #[test]
+fn dead_letters_are_chosen_after_the_command_and_the_settings_stand_anywhere() {
+    let line =
+        ["--topic", "a", "--table", "t", "dlq", "retry", "--topic", "b", "--dry-run", "--offset", "1-2"];
+    let invocation = parsed(&line);
+    let Command::Dlq(command) = &invocation.command else { panic!("{invocation:?}") };
+    assert_eq!(command.action, dlq::Action::Retry);
+    assert_eq!(
+        (command.filter.topics.as_slice(), command.filter.offsets),
+        (&["b".to_owned()][..], Some((1, 2)))
+    );
+    assert_eq!(invocation.request.flags.items("topic")[0].text, "a");
+    assert_eq!(invocation.request.flags.items("dry_run").len(), 1);
+    for wrong in [
+        &["dlq"][..],
+        &["dlq", "show"],
+        &["dlq", "show", "x"],
+        &["dlq", "discard"],
+        &["dlq", "discard", "--because", ""],
+        &["dlq", "ls", "--stage", "x"],
+        &["dlq", "ls", "--limit", "0"],
+    ] {
+        assert!(try_parsed(wrong).is_err(), "{wrong:?}");
+    }
+}
+
+#[test]
 fn a_whole_line_becomes_settings() {
     let settings = loaded(&[
         "-t",

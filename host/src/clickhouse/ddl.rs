@@ -49,8 +49,8 @@ fn inserted_at(profile: &Profile) -> &'static str {
     }
 }
 
-/// The columns of a table of dead letters that the host writes.
-pub const DEAD_LETTER_COLUMNS: [(&str, &str); 10] = [
+/// The columns of a table of dead letters that the host writes. Tables of earlier versions lack the last one.
+pub const DEAD_LETTER_COLUMNS: [(&str, &str); 11] = [
     ("pipeline", "LowCardinality(String)"),
     ("topic", "LowCardinality(String)"),
     ("partition", "UInt32"),
@@ -61,6 +61,20 @@ pub const DEAD_LETTER_COLUMNS: [(&str, &str); 10] = [
     ("stage", "LowCardinality(String)"),
     ("reason", "String"),
     ("transform", "LowCardinality(String)"),
+    ("headers", "String"),
+];
+
+/// The columns of the table of marks on dead letters that the host writes.
+pub const MARK_COLUMNS: [(&str, &str); 9] = [
+    ("pipeline", "LowCardinality(String)"),
+    ("topic", "LowCardinality(String)"),
+    ("partition", "UInt32"),
+    ("offset", "UInt64"),
+    ("letter", "String"),
+    ("how", "LowCardinality(String)"),
+    ("transform", "LowCardinality(String)"),
+    ("by", "String"),
+    ("reason", "String"),
 ];
 
 /// The columns of the table with a row for each range, as the host writes them.
@@ -401,8 +415,25 @@ pub fn truncate(
 /// # Errors
 /// Names that the server or the host does not take.
 pub fn create_dead_letters(database: &str, table: &str, profile: &Profile) -> Result<String, String> {
+    create_by_record(database, table, &DEAD_LETTER_COLUMNS, profile)
+}
+
+/// The statement that creates the table of marks on dead letters, unless it is there.
+///
+/// # Errors
+/// Names that the server or the host does not take.
+pub fn create_marks(database: &str, table: &str, profile: &Profile) -> Result<String, String> {
+    create_by_record(database, table, &MARK_COLUMNS, profile)
+}
+
+fn create_by_record(
+    database: &str,
+    table: &str,
+    columns: &[(&str, &str)],
+    profile: &Profile,
+) -> Result<String, String> {
     check_table(database, table)?;
-    let mut lines: Vec<String> = DEAD_LETTER_COLUMNS.iter().map(|column| line(column, profile)).collect();
+    let mut lines: Vec<String> = columns.iter().map(|column| line(column, profile)).collect();
     lines.push(inserted_at(profile).to_owned());
     let order = "`pipeline`, `topic`, `partition`, `offset`";
     Ok(statement(database, table, &lines, "MergeTree", order, profile.windows))
@@ -791,6 +822,7 @@ mod tests {
             "stage",
             "reason",
             "transform",
+            "headers",
         ] {
             assert!(sql.contains(&format!("    `{name}` ")), "{name}");
         }

@@ -124,6 +124,7 @@ fn letter<'a>(reach: &'a Reach, prepared: &'a Prepared, rejection: &'a Rejection
         reason: &rejection.reason,
         transform: &prepared.maker.transform,
         pipeline: &reach.pipeline,
+        headers: batch.headers_of(rejection.record).collect(),
     }
 }
 
@@ -136,10 +137,9 @@ fn insert(
     stop: &Stop,
 ) -> Result<bool> {
     let batch = &prepared.source.batch;
-    let Some(tells_epoch) = reach.targets.ensure_dead_letters(table, batch.epoch, stop)? else {
-        return Ok(false);
-    };
-    let epoch = tells_epoch.then_some(batch.epoch);
+    let Some(has) = reach.targets.ensure_dead_letters(table, batch.epoch, stop)? else { return Ok(false) };
+    let columns = dead_letter::columns(has.headers);
+    let epoch = has.epoch.then_some(batch.epoch);
     let rows: Vec<Identity> = letters.iter().map(|letter| (letter.offset, 0)).collect();
     // In an earlier pass any record may have been refused that is taken now.
     let expected: Vec<Identity> = match prepared.source.written_before {
@@ -158,8 +158,8 @@ fn insert(
         offset: "offset".into(),
         seq: None,
     });
-    let own = dead_letter::COLUMNS.iter().map(|(name, _)| *name);
-    let columns: Vec<&str> = own.chain(epoch.map(|_| ddl::DEAD_LETTER_EPOCH.0)).collect();
+    let own = columns.iter().map(|(name, _)| *name);
+    let names: Vec<&str> = own.chain(epoch.map(|_| ddl::DEAD_LETTER_EPOCH.0)).collect();
     let job = Job {
         database,
         table,
@@ -170,8 +170,8 @@ fn insert(
         rows: &rows,
         range: (batch.first, batch.last),
         expected: &expected,
-        columns: &columns,
-        encode: &|which: &[usize]| dead_letter::encode(letters, which, epoch, &prepared.profile),
+        columns: &names,
+        encode: &|which: &[usize]| dead_letter::encode(letters, which, columns, epoch, &prepared.profile),
     };
     let landed = match prepared.source.written_before {
         true => writer.letters_again(&job),

@@ -191,7 +191,7 @@ fn keep(store: &Store, kept: &Kept) -> bool {
 }
 
 /// The stages that compute, by these settings.
-fn preparer(
+pub(super) fn preparer(
     settings: &Settings,
     transform: Transform,
     pin: &str,

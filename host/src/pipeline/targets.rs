@@ -58,8 +58,17 @@ pub(super) struct Known {
     levels: BTreeMap<String, Verdict>,
     /// The host's own tables that are known to be there.
     ready: HashSet<String>,
-    /// Whether the table of dead letters says of which life of its topic a record is, once that is known.
-    dead_letters_tell_epoch: Option<bool>,
+    /// Which of its later columns the table of dead letters has, once that is known.
+    dead_letters: Option<LetterColumns>,
+}
+
+/// Which columns a table of dead letters has that one of an earlier version lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LetterColumns {
+    /// For the record's headers.
+    pub headers: bool,
+    /// For the epoch of its topic.
+    pub epoch: bool,
 }
 
 impl Targets {
@@ -357,25 +366,38 @@ impl Targets {
         known.bindings.clear();
     }
 
-    /// Creates the table of dead letters, once, and makes it tell epochs where one is to be told. Returns whether it
-    /// does. None: given up while waiting for the server.
-    pub(super) fn ensure_dead_letters(&self, name: &str, epoch: u16, stop: &Stop) -> Result<Option<bool>> {
+    /// Creates the table of dead letters, once, and adds what a table of an earlier version lacks: the column of
+    /// headers if the server lets it, and that of epochs where one is to be told. None: given up while waiting for
+    /// the server.
+    pub(super) fn ensure_dead_letters(
+        &self,
+        name: &str,
+        epoch: u16,
+        stop: &Stop,
+    ) -> Result<Option<LetterColumns>> {
         let sql = ddl::create_dead_letters(&self.database, name, &self.profile);
         let Some(is_new) = self.ensure_own(name, sql, stop)? else { return Ok(None) };
         if is_new {
             tracing::warn!(table = name, database = self.database, "dead letters go to this table");
         }
-        let known = locked(&self.known).dead_letters_tell_epoch;
-        let is_enough = known.is_some_and(|tells| tells || epoch == 0);
-        let Some(client) = self.client.as_ref().filter(|_| !is_enough) else {
-            return Ok(Some(known.unwrap_or_default()));
+        let known = locked(&self.known).dead_letters;
+        let Some(client) = &self.client else {
+            return Ok(Some(LetterColumns { headers: true, epoch: false }));
         };
-        let tells =
-            |table: &Table| table.columns.iter().any(|column| column.name == ddl::DEAD_LETTER_EPOCH.0);
-        let described = patiently(stop, || Table::describe(client, &self.database, name))?;
-        let Some(described) = described else { return Ok(None) };
-        let mut tells = described.as_ref().is_some_and(tells);
-        if epoch > 0 && !tells {
+        let mut has = match known {
+            Some(has) => has,
+            None => match self.letter_columns(client, name, stop)? {
+                Some(has) => has,
+                None => return Ok(None),
+            },
+        };
+        if known.is_none() && !has.headers {
+            match self.add_headers(client, name, stop)? {
+                Some(added) => has.headers = added,
+                None => return Ok(None),
+            }
+        }
+        if epoch > 0 && !has.epoch {
             let sql = |if_not_exists| {
                 ddl::add_epoch(&self.database, name, ddl::DEAD_LETTER_EPOCH, &self.profile, if_not_exists)
             };
@@ -383,10 +405,37 @@ impl Targets {
             if added?.is_none() {
                 return Ok(None);
             }
-            tells = true;
+            has.epoch = true;
         }
-        locked(&self.known).dead_letters_tell_epoch = Some(tells);
-        Ok(Some(tells))
+        locked(&self.known).dead_letters = Some(has);
+        Ok(Some(has))
+    }
+
+    fn letter_columns(&self, client: &Client, name: &str, stop: &Stop) -> Result<Option<LetterColumns>> {
+        let described = patiently(stop, || Table::describe(client, &self.database, name))?;
+        let Some(described) = described else { return Ok(None) };
+        let has = |column: &str| {
+            described.as_ref().is_some_and(|table| table.columns.iter().any(|one| one.name == column))
+        };
+        Ok(Some(LetterColumns { headers: has("headers"), epoch: has(ddl::DEAD_LETTER_EPOCH.0) }))
+    }
+
+    /// Whether the column is there then: a server that refuses it is no reason to stop.
+    fn add_headers(&self, client: &Client, name: &str, stop: &Stop) -> Result<Option<bool>> {
+        let modern = self.profile.modern_syntax;
+        let sql = ddl::add_column(&self.database, name, "headers", &ColumnType::String, modern);
+        let sql = sql.map_err(|e| anyhow!(e)).usage()?;
+        let refused = |failure: Failure| match failure.class {
+            Class::Retry | Class::Unknown => Err(failure),
+            _ => {
+                tracing::warn!(table = name, "dead letters are kept without headers: {failure}");
+                Ok(())
+            }
+        };
+        if patiently(stop, || client.query(&sql).map(drop).or_else(refused))?.is_none() {
+            return Ok(None);
+        }
+        Ok(self.letter_columns(client, name, stop)?.map(|has| has.headers))
     }
 
     /// Creates the table of the audit, once. None: given up while waiting for the server.

@@ -9,6 +9,7 @@ pub mod look;
 pub mod offsets;
 pub mod ownership;
 mod pace;
+pub mod positions;
 pub mod topic_id;
 mod watch;
 

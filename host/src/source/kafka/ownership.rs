@@ -99,7 +99,10 @@ impl Ownership {
         let rest = lock.iter().filter(|(_, owned)| !owned.delivering && owned.done != owned.committed);
         let rest =
             rest.filter_map(|(partition, owned)| Some((partition.clone(), owned.assignment, owned.done?)));
-        rest.collect()
+        let mut rest: Vec<_> = rest.collect();
+        // In one order, so that a history of the model can be told again.
+        rest.sort_unstable();
+        rest
     }
 
     /// Notes that `done` was committed with nothing pending.
