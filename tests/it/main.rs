@@ -8,6 +8,7 @@
 mod support;
 
 mod bounds;
+mod chaos;
 mod corruption;
 mod crashes;
 mod dead_letters;
