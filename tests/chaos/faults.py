@@ -5,6 +5,7 @@ import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -129,14 +130,25 @@ class Lab:
 
     def kill_clickhouse(self, rest: float = 0) -> None:
         """SIGKILL, and a start after `rest` seconds."""
-        stack("kill", "clickhouse")
+        self.kill("clickhouse", self.env["CLICKHOUSE_URL"].rpartition("/")[2])
         time.sleep(rest)
         stack("start", "clickhouse")
         self.count("ClickHouse killed")
 
+    def kill(self, name: str, address: str) -> None:
+        """SIGKILL of a server. Its threads may hold its port for a moment after it is a zombie."""
+        stack("kill", name)
+
+        def refuses() -> bool:
+            with socket.socket() as probe:
+                host, port = address.split(":")
+                return probe.connect_ex((host, int(port))) != 0
+
+        until(f"the end of the killed {name}", refuses)
+
     def kill_kafka(self) -> None:
         """SIGKILL, and a start."""
-        stack("kill", "kafka")
+        self.kill("kafka", self.env["BROKERS"])
         stack("start", "kafka")
         self.count("Kafka killed")
 
@@ -227,6 +239,8 @@ class Pipeline:
         self.spec: dict = {"transform": self.level.transform}
         # A bug that is planted in each of its hosts.
         self.bug = ""
+        # The newest row before a fault.
+        self.before = -1
         self.broker.create(self.history.topic, partitions, **(topic or {}))
         self.server.query(f"CREATE DATABASE {self.name}")
         if self.level.columns:
@@ -244,7 +258,7 @@ class Pipeline:
     def write(self) -> None:
         """Starts it."""
         given = ["--brokers", self.lab.env["BROKERS"], "--tag", self.history.tag, "--seed", self.history.seed, "--partitions", self.history.partitions,
-                 "--tables", self.history.tables, "--rate", self.rate]
+                 "--tables", self.history.tables, "--rate", self.rate, "--group", f"rowgate-{self.name}"]
         self.workload = self.lab.spawn([sys.executable, HERE / "workload.py", *given], self.sent_log, dict(os.environ))
 
     def sent(self) -> int:

@@ -90,9 +90,7 @@ class Chaos:
         try:
             p = Pipeline(self.lab, what, level, **(options or {}))
             run(p)
-            self.judge(p, what, p.finish())
-            if not self.given.keep:
-                p.forget()
+            self.finish(p, what)
         except (Failed, OSError, wire.KafkaError, subprocess.SubprocessError) as error:
             self.violation(f"{what} at level {level} ({p.name if p else '-'}): {error}")
         except Exception:  # pylint: disable=broad-exception-caught
@@ -102,6 +100,12 @@ class Chaos:
                 p.end_hosts()
                 if p.workload.poll() is None:
                     p.workload.kill()
+
+    def finish(self, p: Pipeline, what: str) -> None:
+        """No more faults: the checker's word."""
+        self.judge(p, what, p.finish())
+        if not self.given.keep:
+            p.forget()
 
     def together(self, jobs: list) -> None:
         """Runs jobs, some at a time."""
@@ -124,6 +128,10 @@ class Chaos:
 
     def job(self, scenario: Scenario, level: str, times: int) -> None:
         """One scenario at one level."""
+
+        if time.monotonic() > self.end:
+            self.violation(f"{scenario.row} {scenario.name} at level {level}: not run, the time is over")
+            return
 
         def run(p: Pipeline) -> None:
             scenario.run(p, times)
@@ -151,12 +159,14 @@ class Chaos:
         """SIGKILL of ClickHouse at any moment, under pipelines of all levels at once."""
         rng = random.Random(f"{self.given.seed} clickhouse")
         names = ["A", "B", "C", "D"]
-        pipelines = [Pipeline(self.lab, "ClickHouse killed", name, rate=150, batch_rows=20) for name in names]
+        pipelines = [Pipeline(self.lab, "ClickHouse killed", name, rate=150) for name in names]
         try:
             hosts = [p.host() for p in pipelines]
             for p, host in zip(pipelines, hosts):
                 p.goes_on(host, "first start")
             for turn in range(times):
+                if time.monotonic() > self.end:
+                    raise Failed(f"only {turn} of {times} kills, the time is over")
                 for p in pipelines:
                     p.before = p.newest()
                 time.sleep(rng.uniform(0, 0.6))
@@ -166,6 +176,8 @@ class Chaos:
                 p = pipelines[turn % len(pipelines)]
                 until(f"new rows of {p.name}", lambda p=p: p.newest() > p.before)
                 self.lab.recoveries["ClickHouse killed"].append(time.monotonic() - killed)
+                if os.environ.get("CHAOS_TRACE"):
+                    say(f"chaos: {turn + 1} kills of ClickHouse ({time.monotonic() - self.began:.0f} s)")
                 for place, p in enumerate(pipelines):
                     if not hosts[place].is_running():
                         raise Failed(f"the host ended: {hosts[place].last()}")
@@ -173,10 +185,7 @@ class Chaos:
                     place = rng.randrange(len(pipelines))
                     hosts[place].kill()
                     hosts[place] = pipelines[place].host()
-            for p in pipelines:
-                self.judge(p, f"ClickHouse killed {times} times", p.finish())
-                if not self.given.keep:
-                    p.forget()
+            self.together([(self.finish, p, f"ClickHouse killed {times} times") for p in pipelines])
         except (Failed, OSError, wire.KafkaError) as error:
             self.violation(f"ClickHouse killed: {error}")
         finally:
@@ -251,7 +260,10 @@ class Chaos:
         for what, times in sorted(lab.recoveries.items()):
             print(f"first new row after {'a restart' if what != 'ClickHouse killed' else 'the kill'} ({what}): p50 {quantile(times, 0.5):.1f} s, p99 {quantile(times, 0.99):.1f} s, of {len(times)}")
         print(f"checker: saw one lost, one doubled, one stale, one foreign row in each of {sum(sums['pipelines'] for sums in self.totals.values())} copies with planted errors")
-        print(self.versions())
+        try:
+            print(self.versions())
+        except OSError as error:
+            self.violation(f"a server does not answer at the end: {error}")
 
     def versions(self) -> str:
         """What was tested with what."""
@@ -275,7 +287,7 @@ class Chaos:
         if "bugs" in parts:
             self.planted()
         if "random" in parts and not given.only:
-            end = max(self.end, time.monotonic() + 60)
+            end = max(self.end, time.monotonic() + 30)
             levels = ["A", "B", "B old", "C", "D"]
             # Two rounds, so that one pipeline's histories stay small enough to be read at once.
             half = time.monotonic() + (end - time.monotonic()) / 2
@@ -310,7 +322,7 @@ def arguments() -> argparse.Namespace:
     target = Path(os.environ.get("CARGO_TARGET_DIR", Path.home() / ".cache" / "rowgate" / "target"))
     parser.add_argument("--short", action="store_true", help="each fail point and each quick row once, ten kills of ClickHouse")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--minutes", type=float, default=55, help="random kills end then; named ones take what they take")
+    parser.add_argument("--minutes", type=float, default=55, help="what has not begun by then is a violation; random kills fill what is left")
     parser.add_argument("--times", type=int, help="how often each named fault comes (20)")
     parser.add_argument("--clickhouse-kills", type=int, help="how many (200)")
     parser.add_argument("--only", default="", help="named faults and bugs with this text in their name")
