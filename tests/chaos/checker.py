@@ -46,13 +46,18 @@ class Checker:
         self.records: list[Record] = []
         # Of each record, its offset: nobody else writes to these partitions.
         self.offsets: list[int] = []
+        # Which life of the topic a record is from: offsets begin again where it was made anew.
+        self.lives: list[int] = []
         ends = collections.Counter()
         for n in range(spec["sent"]):
             record = self.history.record(n)
+            if n in spec.get("anew", []):
+                ends.clear()
+            self.lives.append(sum(n >= begin for begin in spec.get("anew", [])))
             self.records.append(record)
             self.offsets.append(ends[record.partition])
             ends[record.partition] += 1
-        self.n_at = {(record.partition, offset): record.n for record, offset in zip(self.records, self.offsets)}
+        self.n_at = {(life, record.partition, offset): record.n for life, record, offset in zip(self.lives, self.records, self.offsets)}
 
     def query(self, sql: str) -> str:
         """ClickHouse's answer."""
@@ -115,8 +120,10 @@ class Checker:
         seen = collections.Counter()
         for table, cells in ((table, cells) for table, some in rows.items() for cells in some):
             # With lineage a row is known by its record's place, without by the number in it.
-            n = self.n_at.get((int(cells[5]), int(cells[6]))) if self.lineage else (None if self.is_foreign(cells) else int(cells[1]))
-            if self.is_foreign(cells) or n not in expected:
+            n = None if self.is_foreign(cells) else int(cells[1])
+            if self.lineage and n is not None:
+                n = self.n_at.get((self.lives[n], int(cells[5]), int(cells[6])))
+            if n not in expected:
                 found.add("foreign", f"{table} {cells}")
                 continue
             seen[n] += 1
@@ -158,22 +165,25 @@ class Checker:
 
     def judge_letters(self, found: Found) -> tuple[int, int]:
         """One for each record that is no event; how many there are, and should be."""
-        poison = {(record.partition, offset) for record, offset in zip(self.records, self.offsets) if record.kind == "poison" and not self.is_gone(record, offset)}
+        places = ((record.partition, offset) for record, offset in zip(self.records, self.offsets) if record.kind == "poison" and not self.is_gone(record, offset))
+        # Once for each life of the topic.
+        poison = collections.Counter(places)
         answer = ""
         if "_rowgate_dead_letters" in self.tables(self.database):
             answer = self.query(f"SELECT topic, partition, offset, count() FROM {self.database}._rowgate_dead_letters GROUP BY topic, partition, offset FORMAT TabSeparated")
-        seen, there = set(), 0
+        seen, there = collections.Counter(), 0
         for topic, partition, offset, times in (line.split("\t") for line in answer.split("\n")[:-1]):
             place = (int(partition), int(offset))
             there += int(times)
             if topic != self.history.topic or place not in poison:
                 found.add("letters foreign", f"{place}")
-            elif int(times) > 1:
-                found.add("letters doubled", f"{place}", int(times) - 1)
-            seen.add(place)
-        for place in sorted(poison - seen):
-            found.add("letters lost", f"{place}")
-        return there, len(poison)
+                continue
+            seen[place] = int(times)
+        for place, times in (seen - poison).items():
+            found.add("letters doubled", f"{place}", times)
+        for place, times in (poison - seen).items():
+            found.add("letters lost", f"{place}", times)
+        return there, poison.total()
 
     # --- planted errors
 

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -255,10 +256,10 @@ class Pipeline:
         """Where the workload says how far it is."""
         return self.lab.folder / f"{self.name}.workload"
 
-    def write(self) -> None:
-        """Starts it."""
+    def write(self, first: int = 0) -> None:
+        """Starts it, at this number."""
         given = ["--brokers", self.lab.env["BROKERS"], "--tag", self.history.tag, "--seed", self.history.seed, "--partitions", self.history.partitions,
-                 "--tables", self.history.tables, "--rate", self.rate, "--group", f"rowgate-{self.name}"]
+                 "--tables", self.history.tables, "--rate", self.rate, "--group", f"rowgate-{self.name}", "--first", first]
         self.workload = self.lab.spawn([sys.executable, HERE / "workload.py", *given], self.sent_log, dict(os.environ))
 
     def sent(self) -> int:
@@ -267,6 +268,11 @@ class Pipeline:
         if self.workload.poll() not in (None, 0):
             raise Failed(f"the workload failed: {self.sent_log.read_text()[-500:]}")
         return int(said[-1]) if said else 0
+
+    @property
+    def state(self) -> Path:
+        """What hosts keep on the disk."""
+        return self.lab.folder / f"{self.name}.state"
 
     def end_workload(self) -> int:
         """Lets it finish the records at hand; returns how many there are."""
@@ -287,7 +293,8 @@ class Pipeline:
                    "-X", f"session.timeout.ms={SESSION_MS}", "-X", "heartbeat.interval.ms=500", *more]
         if instance:
             command += ["-X", f"group.instance.id={instance}"]
-        env = ({"ROWGATE_FAIL_POINTS": points} if points else {}) | ({"ROWGATE_BUG": self.bug} if self.bug else {})
+        # What a host keeps on the disk is that of its pipeline.
+        env = {"XDG_STATE_HOME": str(self.state)} | ({"ROWGATE_FAIL_POINTS": points} if points else {}) | ({"ROWGATE_BUG": self.bug} if self.bug else {})
         host = Host(self.lab, command, env, self.lab.folder / f"{self.name}-{instance or len(self.hosts)}.log")
         self.hosts.append(host)
         return host
@@ -346,9 +353,9 @@ class Pipeline:
         self.lab.proxy("_fault", {"kind": kind, "match": matching} | more)
         return matching
 
-    def fired(self, matching: str) -> None:
-        """Waits until the armed faults have happened."""
-        host = self.hosts[-1]
+    def fired(self, matching: str, host: Host | None = None) -> None:
+        """Waits until the armed faults have happened to a host; to the newest, unless it is said."""
+        host = host or self.hosts[-1]
 
         def look() -> bool:
             if not host.is_running():
@@ -412,5 +419,6 @@ class Pipeline:
             self.workload.kill()
         self.server.query(f"DROP DATABASE IF EXISTS {self.name}")
         self.broker.delete(self.history.topic)
-        for path in self.lab.folder.glob(f"{self.name}*"):
+        shutil.rmtree(self.state, ignore_errors=True)
+        for path in self.lab.folder.glob(f"{self.name}[-.]*"):
             path.unlink()

@@ -1,4 +1,5 @@
 """Every row of the table of crashes and faults, and how it is brought about. Each must show that the fault did happen."""
+import shutil
 import signal
 import time
 from dataclasses import dataclass
@@ -99,8 +100,7 @@ def rebalance_in_mid_insert(p: Pipeline, times: int) -> None:
     """A second host joins while an insert of the first is under way, and leaves."""
     first = p.host(instance=None, proxy=True)
     for _ in range(times):
-        matching = p.arm("delay_response", seconds=1)
-        p.fired(matching)
+        p.fired(p.arm("delay_response", seconds=1), first)
         assigned = first.said().count("partition assigned")
         second = p.host(instance=None)
         second.wait_for("partition assigned")
@@ -181,6 +181,37 @@ def pinned_transform(p: Pipeline, times: int) -> None:
         current = p.spec["transform"] = other
         p.transform = str(p.lab.transforms / f"{other}.wasm")
         p.lab.count("transform replaced between seal and insert")
+
+
+def transform_gone(p: Pipeline, times: int) -> None:
+    """The transform of a sealed range is neither the one at hand nor kept: with `pin: strict` the host stops before it."""
+    plain = p.transform
+    for _ in range(times):
+        p.transform = plain
+        p.die_at("sealed", p.rng.randint(1, 3))
+        shutil.rmtree(p.state)
+        p.transform = str(p.lab.transforms / "all_changes.wasm")
+        refused = p.host(more=("--pin", "strict"))
+        if refused.wait() != 3 or "error:" not in refused.said():
+            raise Failed(f"a transform is gone, and the host does not stop: {refused.last()}")
+        p.lab.count("transform of a sealed range gone: host stops")
+    p.transform = plain
+
+
+def made_anew(p: Pipeline, times: int) -> None:
+    """The topic is deleted and made anew, so that offsets come again; then a kill in mid-range."""
+    p.spec["anew"] = []
+    for turn in range(times):
+        host = p.host()
+        until("new rows", progress(p))
+        first = p.end_workload()
+        p.catch_up(host)
+        p.broker.delete(p.history.topic)
+        p.broker.create(p.history.topic, p.history.partitions)
+        p.spec["anew"].append(first)
+        p.write(first)
+        p.lab.count("topic made anew")
+        p.die_at(("sealed", "inserted")[turn % 2], p.rng.randint(1, 3))
 
 
 def sealed_end(metadata: str) -> int | None:
@@ -296,11 +327,13 @@ SCENARIOS = (
     Scenario(14, "commits fail: Kafka dies or halts", kafka_down, quick=False, alone=True),
     Scenario(15, "the transform is replaced between seal and insert, with the same rows", other_transform),
     Scenario(15, "the transform is replaced between seal and insert, with other rows", pinned_transform, levels=("A",), quick=False),
+    Scenario(16, "the transform that sealed a range is gone", transform_gone, levels=("A",), quick=False),
     Scenario(18, "the table gets a column between two attempts", column_added),
     Scenario(19, "the table is emptied between two attempts", truncated, levels=("A",)),
     Scenario(20, "the topic is compacted between two attempts", compacted, levels=("C",), quick=False,
              options=(("topic", {"cleanup_policy": "compact", "segment_ms": "300", "min_cleanable_dirty_ratio": "0.001", "max_compaction_lag_ms": "300"}),)),
     Scenario(21, "retention passes the position", retention, levels=("A",)),
+    Scenario(22, "the topic is deleted and made anew", made_anew),
     Scenario(24, "dead letters cannot be kept for a while", answers({"kind": "exception", "code": 242}, table="_rowgate_dead_letters", name="dead letters refused")),
     Scenario(25, "ClickHouse's disk is full (answered by the proxy)",
              answers({"kind": "exception", "code": 243, "message": "Cannot reserve 1.00 MiB, not enough space", "status": 500}, name="no space")),
@@ -309,9 +342,7 @@ SCENARIOS = (
 NOT_RUN = (
     (9, "ClickHouse dies right after it answered", "in the loop of ClickHouse's kills: SIGKILL at any moment"),
     (10, "power loss of ClickHouse", "not on one machine without taking the machine down; nothing is promised"),
-    (16, "the sealed range's transform is gone", "see the tests of the host's store of transforms"),
     (17, "a transform that answers differently each time", "the sandbox gives it neither clock nor randomness"),
-    (22, "the topic is deleted and made anew", "see the tests of stream epochs"),
     (23, "poison records", "in every scenario: the workload has them, and the checker their dead letters"),
     (26, "the clock jumps", "the machine's clock is everybody's; no identity is made of it"),
     (27, "two pipelines of one name in two groups", "nothing is promised: each takes the other's rows for its own, or stops"),

@@ -27,6 +27,7 @@ def main() -> int:
     parser.add_argument("--partitions", type=int, required=True)
     parser.add_argument("--tables", type=int, default=1)
     parser.add_argument("--rate", type=float, default=500, help="records a second; 0: as fast as it can")
+    parser.add_argument("--first", type=int, default=0, help="the first record's number; the topic is empty")
     parser.add_argument("--group", required=True, help="who reads it")
     parser.add_argument("--ahead", type=int, default=1500, help="how many records may be there that the group has not committed")
     given = parser.parse_args()
@@ -34,7 +35,7 @@ def main() -> int:
     stopped = []
     signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
     producer = Producer(given.brokers, history.topic)
-    sent, began = 0, time.monotonic()
+    sent, began = given.first, time.monotonic()
     while not stopped:
         messages = collections.defaultdict(list)
         for n in range(sent, sent + CHUNK):
@@ -51,7 +52,7 @@ def main() -> int:
             print(f"workload: {error}", file=sys.stderr, flush=True)
             return 1
         if given.rate:
-            time.sleep(max(0.0, began + sent / given.rate - time.monotonic()))
+            time.sleep(max(0.0, began + (sent - given.first) / given.rate - time.monotonic()))
     return 0
 
 
