@@ -226,8 +226,10 @@ class Host:
 class Pipeline:
     """A workload, its hosts, and what must come of it."""
 
-    def __init__(self, lab: Lab, what: str, level: str, *, partitions: int = 2, tables: int = 1, rate: float = 400, batch_rows: int = 40, topic: dict | None = None) -> None:
-        self.lab, self.level, self.rate, self.batch_rows, self.tables = lab, LEVELS[level], rate, batch_rows, tables
+    def __init__(self, lab: Lab, what: str, level: str, *, partitions: int = 2, tables: int = 1, rate: float = 400, batch_rows: int = 40, linger_ms: int = 50, ahead: int = 1500,
+                 topic: dict | None = None) -> None:
+        self.lab, self.level, self.rate, self.tables = lab, LEVELS[level], rate, tables
+        self.batch_rows, self.linger_ms, self.ahead = batch_rows, linger_ms, ahead
         self.name = lab.name(f"{level} {what}")
         self.rng = random.Random(f"{lab.seed} {what} {level}")
         self.history = History(self.name, lab.seed, partitions, tables)
@@ -259,7 +261,7 @@ class Pipeline:
     def write(self, first: int = 0) -> None:
         """Starts it, at this number."""
         given = ["--brokers", self.lab.env["BROKERS"], "--tag", self.history.tag, "--seed", self.history.seed, "--partitions", self.history.partitions,
-                 "--tables", self.history.tables, "--rate", self.rate, "--group", f"rowgate-{self.name}", "--first", first]
+                 "--tables", self.history.tables, "--rate", self.rate, "--group", f"rowgate-{self.name}", "--ahead", self.ahead, "--first", first]
         self.workload = self.lab.spawn([sys.executable, HERE / "workload.py", *given], self.sent_log, dict(os.environ))
 
     def sent(self) -> int:
@@ -289,7 +291,7 @@ class Pipeline:
         """Starts one. With an instance it is let in again at once after a SIGKILL; without, members are told apart and come and go."""
         url = self.lab.env["CLICKHOUSE_OLD_URL" if self.level.old else "FAULTS_URL" if proxy else "CLICKHOUSE_URL"]
         command = [self.lab.host_binary, "--brokers", self.lab.env["BROKERS"], "--topic", self.history.topic, "--clickhouse-url", url, "--database", self.name,
-                   "--name", self.name, "--transform", self.transform, "--batch-rows", self.batch_rows, "--linger-ms", "50",
+                   "--name", self.name, "--transform", self.transform, "--batch-rows", self.batch_rows, "--linger-ms", self.linger_ms,
                    "-X", f"session.timeout.ms={SESSION_MS}", "-X", "heartbeat.interval.ms=500", *more]
         if instance:
             command += ["-X", f"group.instance.id={instance}"]

@@ -246,11 +246,9 @@ def retention(p: Pipeline, times: int) -> None:
         until("new rows", progress(p))
         host.drain()
         place = p.positions()
-        ends = p.broker.ends(p.history.topic, p.history.partitions)
-        sent = p.sent()
-        until("more records", lambda: p.sent() > sent + 200)
+        until("records that are not read yet", lambda: unread(p) >= 20)
         for partition, (offset, _) in place.items():
-            upto = max(offset, ends[partition]) + 20
+            upto = offset + 20
             p.broker.delete_records(p.history.topic, partition, upto)
             p.spec["gone"].append([partition, offset, upto - 1])
         refused = p.host(instance=None)
@@ -258,6 +256,12 @@ def retention(p: Pipeline, times: int) -> None:
             raise Failed(f"records are gone, and the host does not stop: {refused.last()}")
         p.lab.count("retention passed the position: host stops")
         until("the group to be empty", lambda: decide(p, p.spec["gone"][-p.history.partitions:]))
+
+
+def unread(p: Pipeline) -> int:
+    """How many records each partition has at least that were not read."""
+    place = p.positions()
+    return min(end - place[partition][0] for partition, end in p.broker.ends(p.history.topic, p.history.partitions).items() if partition in place)
 
 
 def decide(p: Pipeline, gone: list) -> bool:

@@ -8,6 +8,7 @@ Status 1 where one of them grows beyond its bound, or the checker finds somethin
 import argparse
 import os
 import random
+import signal
 import sys
 import time
 from pathlib import Path
@@ -67,7 +68,7 @@ def fault(p: Pipeline, turn: int, rng: random.Random) -> str:
 def soak(lab: Lab, given: argparse.Namespace) -> list[str]:
     """Returns what is wrong."""
     rng = random.Random(given.seed)
-    p = Pipeline(lab, "soak", "A", rate=given.rate, partitions=4, batch_rows=500)
+    p = Pipeline(lab, "soak", "A", rate=given.rate, partitions=4, batch_rows=500, linger_ms=500, ahead=1_000_000)
     host = p.host(instance=None, proxy=True)
     until("the first rows", lambda: p.newest() >= 0)
     begin = time.monotonic()
@@ -122,6 +123,7 @@ def main() -> int:
     parser.add_argument("--host", type=Path, default=target / "debug" / "host")
     parser.add_argument("--transforms", type=Path, default=ROOT / "guest-transforms" / "dist")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))
     wanted = ["kafka", "clickhouse", "faults"]
     down = {line.split()[0] for line in stack("status").splitlines() if line.split()[1] == "down"}
     lab = None
