@@ -3,7 +3,7 @@ import signal
 from typing import Callable
 
 from faults import Failed, Pipeline, until
-from scenarios import pinned_transform, progress
+from scenarios import made_anew, pinned_transform, progress
 
 # What a host may have said when it stops because of a bug, in place of losing or doubling rows.
 STOPPED = "error:"
@@ -56,6 +56,11 @@ def transform_replaced(p: Pipeline) -> None:
     pinned_transform(p, 4)
 
 
+def topic_made_anew(p: Pipeline) -> None:
+    """Offsets come again, and are taken for those that were."""
+    made_anew(p, 4)
+
+
 # By its name: what brings it to light. All at level A.
 BUGS: dict[str, Callable[[Pipeline], None]] = {
     "commit_before_insert": killed_after_the_seal,
@@ -64,6 +69,7 @@ BUGS: dict[str, Callable[[Pipeline], None]] = {
     "other_cut_on_replay": cut_elsewhere,
     "commit_after_revocation": owner_lost,
     "pin_ignored": transform_replaced,
+    "epochs_ignored": topic_made_anew,
 }
 
 

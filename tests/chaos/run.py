@@ -12,6 +12,7 @@ import concurrent.futures
 import os
 import platform
 import random
+import re
 import signal
 import statistics
 import subprocess
@@ -303,6 +304,11 @@ class Chaos:
 
     def complete(self) -> None:
         """Whether the run was as much as it says."""
+        source = (ROOT / "host" / "src" / "chaos.rs").read_text(encoding="utf-8")
+        for what, names in (("POINTS", POINTS), ("BUGS", tuple(BUGS))):
+            there = re.findall(r'"(\w+)"', source.partition(f"pub const {what}")[2].partition("];")[0])
+            if sorted(there) != sorted(names):
+                self.violation(f"host/src/chaos.rs has other {what} than are tried here: {sorted(set(there) ^ set(names))}")
         if self.given.only or "named" not in self.given.parts:
             return
         least = 1 if self.given.short else self.given.times
