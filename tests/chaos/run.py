@@ -333,7 +333,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--clickhouse-kills", type=int, help="how many (200)")
     parser.add_argument("--only", default="", help="named faults and bugs with this text in their name")
     parser.add_argument("--parts", help="named,clickhouse,bugs,random")
-    parser.add_argument("--lanes", type=int, default=2, help="how many pipelines at once")
+    parser.add_argument("--lanes", type=int, default=3, help="how many pipelines at once")
     parser.add_argument("--host", type=Path, default=target / "debug" / "host-chaos", help="built with the feature `chaos`")
     parser.add_argument("--transforms", type=Path, default=ROOT / "guest-transforms" / "dist")
     parser.add_argument("--keep", action="store_true", help="leave servers, topics and databases as they are")
