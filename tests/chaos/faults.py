@@ -278,6 +278,8 @@ class Pipeline:
 
     def end_workload(self) -> int:
         """Lets it finish the records at hand; returns how many there are."""
+        # One that is not up yet would not hear the signal.
+        until("the first records", self.sent)
         self.workload.send_signal(signal.SIGTERM)
         try:
             self.workload.wait(BOUND)
