@@ -3,16 +3,15 @@ import signal
 from typing import Callable
 
 from faults import Failed, Pipeline, until
-from scenarios import made_anew, pinned_transform, progress
+from scenarios import killed_while_the_proxy, made_anew, pinned_transform, progress
 
 # What a host may have said when it stops because of a bug, in place of losing or doubling rows.
 STOPPED = "error:"
 
 
-def killed_after_the_seal(p: Pipeline) -> None:
+def killed_before_the_insert(p: Pipeline) -> None:
     """A position that is committed too early passes over the range."""
-    for point in ("sealed", "sealing", "inserted") * 3:
-        p.die_at(point, p.rng.randint(1, 4))
+    killed_while_the_proxy("hang", seconds=20)(p, 6)
 
 
 def answers_lost(p: Pipeline) -> None:
@@ -63,7 +62,7 @@ def topic_made_anew(p: Pipeline) -> None:
 
 # By its name: what brings it to light. All at level A.
 BUGS: dict[str, Callable[[Pipeline], None]] = {
-    "commit_before_insert": killed_after_the_seal,
+    "commit_before_insert": killed_before_the_insert,
     "token_of_attempt": answers_lost,
     "no_window": answers_lost,
     "other_cut_on_replay": cut_elsewhere,
