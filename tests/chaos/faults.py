@@ -393,8 +393,8 @@ class Pipeline:
         def look() -> bool:
             if not host.is_running():
                 raise Failed(f"the host of {self.name} ended with {host.process.returncode}: {host.last()}")
-            # One that is not up yet would not hear the signal.
-            return self.lag() == 0 and all(not metadata for _, metadata in self.positions().values()) and "partition assigned" in host.said()
+            # No range is pending. A host that is not up yet would not hear the signal.
+            return self.lag() == 0 and all("e=" not in metadata for _, metadata in self.positions().values()) and "partition assigned" in host.said()
 
         until(f"lag 0 of {self.name} after the faults", look, pause=0.1)
         host.drain()
