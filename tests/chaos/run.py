@@ -64,8 +64,8 @@ class Chaos:
 
     # --- one pipeline after its faults
 
-    def judge(self, p: Pipeline, what: str, found: dict) -> None:
-        """Adds to the totals; says what is wrong."""
+    def judge(self, p: Pipeline, what: str, found: dict) -> bool:
+        """Adds to the totals; says what is wrong, and whether nothing is."""
         level = p.level.name
         wrong = {kind: found["count"].get(kind, 0) for kind in WRONG if found["count"].get(kind, 0)}
         with self.lock:
@@ -76,6 +76,7 @@ class Chaos:
             self.violation(f"{what} at level {level} ({p.name}): {bad}\n    " + "\n    ".join(found["examples"][:5]))
         say(f"chaos: {what} at level {level}: {found['records']} records, {found['rows']} rows"
             + "".join(f", {count} {kind}" for kind, count in wrong.items()) + f" ({time.monotonic() - self.began:.0f} s)")
+        return not bad
 
     def violation(self, text: str) -> None:
         """Something that must not be."""
@@ -104,8 +105,7 @@ class Chaos:
 
     def finish(self, p: Pipeline, what: str) -> None:
         """No more faults: the checker's word."""
-        self.judge(p, what, p.finish())
-        if not self.given.keep:
+        if self.judge(p, what, p.finish()) and not self.given.keep:
             p.forget()
 
     def together(self, jobs: list) -> None:
