@@ -188,9 +188,9 @@ class Checker:
     # --- planted errors
 
     def older(self, record: Record) -> Record | None:
-        """An earlier row of the same key."""
+        """An earlier row of the same key, of the same life of the topic."""
         earlier = (self.records[n] for n in range(record.n - 1, -1, -1))
-        return next((other for other in earlier if other.id == record.id and other.kind in "cu"), None)
+        return next((other for other in earlier if other.id == record.id and other.kind in "cu" and self.lives[other.n] == self.lives[record.n]), None)
 
     def plant(self, rows: dict[str, list[tuple[str, ...]]]) -> list[str]:
         """Plants one error of each kind in a copy; returns those that are not seen."""
