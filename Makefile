@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/rowgate/target
 STACK := tests/stack/stack
 
-.PHONY: help demo clean-demo test properties model lint fmt bench fuzz zoo guests stack-up stack-down check
+.PHONY: help demo clean-demo test properties model lint fmt bench fuzz zoo chaos soak guests stack-up stack-down check
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -62,6 +62,24 @@ zoo: ## whether ClickHouse ends up with PostgreSQL's rows, for every type: CHANG
 	@$(MAKE) guests
 	@cargo build --quiet --package host
 	@tests/zoo/run.py --changes $(or $(CHANGES),100000) --seed $(or $(SEED),1) --matrix $(or $(ZOO_MATRIX),pairwise) $(ZOO_ARGS)
+
+chaos: export STACK_DIR ?= $(or $(TMPDIR),/tmp)/rowgate-chaos-$(shell id -u)
+chaos: export PORT_BASE ?= 19400
+chaos: ## whether rows are lost or doubled under faults of every kind, an hour: SEED=1 CHAOS_MINUTES=55
+	@$(STACK) install
+	@$(STACK) fetch clickhouse-old
+	@$(MAKE) guests
+	@cargo build --quiet --package host --features chaos --bins
+	@tests/chaos/run.py --seed $(or $(SEED),1) --minutes $(or $(CHAOS_MINUTES),55) $(CHAOS_ARGS)
+
+soak: export STACK_DIR ?= $(or $(TMPDIR),/tmp)/rowgate-soak-$(shell id -u)
+soak: export PORT_BASE ?= 19500
+soak: ## whether memory, descriptors and lag stay flat for two hours with a fault each minute: SOAK_MINUTES=120 SEED=1
+	@$(STACK) install
+	@$(STACK) fetch
+	@$(MAKE) guests
+	@cargo build --quiet --package host
+	@tests/chaos/soak.py --seed $(or $(SEED),1) --minutes $(or $(SOAK_MINUTES),120) $(SOAK_ARGS)
 
 # The rule is in guests.mk, beside the transforms.
 guests: ## builds the transforms into guest-transforms/dist/*.wasm

@@ -9,6 +9,7 @@ mod support;
 
 mod audit;
 mod bounds;
+mod chaos;
 mod codes;
 mod corruption;
 mod crashes;

@@ -238,7 +238,7 @@ mod tests {
         let mut bytes = Vec::new();
         for offset in [5_u64, 6] {
             bytes.extend(offset.to_le_bytes());
-            bytes.extend(b"\x04kept\x01\0\x01k\0\x02\xff\0\x06decode\x03why\x03abc\0");
+            bytes.extend(b"\x04kept\x01\0\x01k\0\x02\xff\0\x06decode\x03why\x03abc\0\x02\0");
         }
         let letters = rows(&bytes, |reader| reader.letter()).unwrap();
         assert_eq!(letters.len(), 2);
@@ -246,6 +246,7 @@ mod tests {
         assert_eq!(letters[0].key.as_deref(), Some(&b"k"[..]));
         assert_eq!(letters[0].value.as_deref(), Some(&b"\xff\0"[..]));
         assert_eq!((letters[0].reason.as_str(), letters[0].headers.as_str()), ("why", ""));
+        assert_eq!(letters[0].epoch, 2);
         assert!(rows(&bytes[..bytes.len() - 1], |reader| reader.letter()).is_err());
         assert!(rows(&letter(), |reader| reader.letter()).is_err());
     }
@@ -253,7 +254,7 @@ mod tests {
     #[test]
     fn timestamps_are_read_as_new_and_old_servers_show_them() {
         let at = |text: &str| {
-            let bytes = b"\x05\0\0\0\0\0\0\0\x01k\x01\x01\x01\0\0\0\0";
+            let bytes = b"\x05\0\0\0\0\0\0\0\x01k\x01\x01\x01\0\0\0\0\0\0";
             let mut letter = rows(bytes, |reader| reader.letter()).unwrap().remove(0);
             letter.timestamp = Some(text.to_owned());
             letter.timestamp_ms()

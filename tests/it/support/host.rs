@@ -280,15 +280,26 @@ impl Ended {
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
-        let built = std::env::var_os("TEST_HOST").map_or_else(build, PathBuf::from);
+        let built = std::env::var_os("TEST_HOST").map_or_else(|| build(&[]).join("host"), PathBuf::from);
         let copy = places::run_folder().join("host");
         fs::copy(&built, &copy).unwrap_or_else(|error| panic!("{}: {error}", built.display()));
         copy
     })
 }
 
-/// Builds it into the folder in which this test lies.
-fn build() -> PathBuf {
+/// The host with fail points and planted bugs, built as it is now. A copy, like [`binary`].
+pub fn with_faults() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let built = build(&["--features", "chaos", "--bin", "host-chaos"]).join("host-chaos");
+        let copy = places::run_folder().join("host-chaos");
+        fs::copy(&built, &copy).unwrap_or_else(|error| panic!("{}: {error}", built.display()));
+        copy
+    })
+}
+
+/// Builds it into the folder in which this test lies, and returns that.
+fn build(more: &[&str]) -> PathBuf {
     let test = std::env::current_exe().expect("a path");
     let folder = test.ancestors().nth(2).expect("tests lie in the folder `deps` of a profile");
     let target = folder.parent().expect("a profile lies in a target folder");
@@ -297,9 +308,10 @@ fn build() -> PathBuf {
         .args(["build", "--quiet", "--locked", "--package", "host", "--target-dir"])
         .arg(target)
         .args(profile)
+        .args(more)
         .current_dir(places::root())
         .output()
         .expect("cargo runs");
     assert!(built.status.success(), "building the host:\n{}", String::from_utf8_lossy(&built.stderr));
-    folder.join("host")
+    folder.to_owned()
 }
