@@ -166,9 +166,8 @@ impl Run {
                 for partition in
                     host.readings.keys().filter(|partition| !host.leaving.contains_key(partition))
                 {
-                    match self.is_unread(at, *partition) {
-                        true => steps.push(Step::Fetch(at, *partition)),
-                        false => {}
+                    if self.is_unread(at, *partition) {
+                        steps.push(Step::Fetch(at, *partition));
                     }
                     steps.push(Step::Linger(at, *partition));
                 }
