@@ -69,6 +69,7 @@ BUGS: dict[str, Callable[[Pipeline], None]] = {
     "commit_after_revocation": owner_lost,
     "pin_ignored": transform_replaced,
     "epochs_ignored": topic_made_anew,
+    "row_vanishes": answers_lost,
 }
 
 

@@ -9,7 +9,7 @@ from typing import Callable
 from faults import Failed, Pipeline, until
 
 # As host/src/chaos.rs has them.
-POINTS = ("assigned", "closed", "prepared", "sealing", "sealed", "inserted", "rows_done", "letters_done", "done", "committed")
+POINTS = ("assigned", "closed", "prepared", "sealing", "sealed", "inserted", "rows_done", "letters_done", "audited", "done", "committed")
 
 
 @dataclass(frozen=True)
