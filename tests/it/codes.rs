@@ -251,7 +251,8 @@ fn a_selection_that_fails_with_status_200_is_no_answer() {
     let topic = Topic::new("codes_select.public.my_table", 1);
     topic.produce(1, &events::updates(UPDATES));
     let database = Database::new("codes_select");
-    let (insert, select) = ("INSERT INTO .codes_select.", "SELECT toInt64.* FROM .codes_select.");
+    let (insert, select) =
+        ("INSERT INTO .codes_select.\\..my_table.", "SELECT toInt64.* FROM .codes_select.");
     let mut number = 0;
     for style in ["tagged", "plain", "header"] {
         // With nothing before it, and with what reads as the identity of a row.
@@ -369,7 +370,7 @@ fn a_table_that_another_host_creates_at_the_same_time_is_taken() {
     let topic = Topic::new("codes_create.public.my_table", 1);
     topic.produce(1, &events::updates(5));
     let database = Database::new("codes_create");
-    let matching = "CREATE TABLE .*codes_create";
+    let matching = "CREATE TABLE .*codes_create.*my_table";
     let fault = json!({"kind": "exception_in_200", "code": 57, "style": "header", "apply": true});
     stack.arm(matching, fault);
     Host::pipeline(&topic, &database)

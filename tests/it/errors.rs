@@ -239,7 +239,7 @@ fn another_pipeline_that_writes_the_same_records_is_found_out_when_rows_are_veri
     let database = Database::new("errors_twice");
     let host = |name: &str| Host::pipeline(&topic, &database).set("--name", name).arg("--until-caught-up");
     host("errors_one").succeed();
-    stack.arm("INSERT INTO .errors_twice.", serde_json::json!({"kind": "drop_response"}));
+    stack.arm("INSERT INTO .errors_twice.\\..my_table.", serde_json::json!({"kind": "drop_response"}));
     let ended = host("errors_two").set("--clickhouse-url", stack.faults_url()).run();
     assert_ne!(ended.code(), Some(0), "{ended:?}");
     assert!(ended.error().contains("another pipeline writes the same records"), "{ended:?}");

@@ -199,10 +199,10 @@ fn rows_that_the_server_acknowledged_by_their_token_and_lost_are_inserted_again(
     let stack = Stack::start(&["clickhouse", "faults"]);
     let database = Database::on(&stack, "faults_lost");
     // The second insert is applied and its answer lost; the host cannot look for its rows for a while.
-    stack.arm("INSERT INTO", json!({"kind": "drop_response", "skip": 1}));
+    stack.arm("INSERT INTO .faults_lost.\\..my_table.", json!({"kind": "drop_response", "skip": 1}));
     stack.arm("SELECT toInt64", json!({"kind": "status", "status": 503, "count": 1000}));
     let host = start(&topic, stack.faults_url(), &database, "100");
-    wait_until("the insert without an answer", || stack.armed("INSERT INTO") == 0);
+    wait_until("the insert without an answer", || stack.armed("INSERT INTO .faults_lost.\\..my_table.") == 0);
     database.wait_for_rows("my_table", 200);
     host.wait_for_line("waiting for ClickHouse");
     // The server loses these rows, and keeps their token: as if it was killed between the two.

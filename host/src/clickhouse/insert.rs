@@ -131,10 +131,14 @@ impl Inserter<'_> {
             }
             if verify && let Some(identity) = job.identity() {
                 match self.missing(job, identity, &rows) {
-                    Ok(Ok(missing)) => {
-                        self.land(rows.len() - missing.len());
-                        rows = missing;
-                    }
+                    Ok(Ok(missing)) => match behind.take() {
+                        // By its token the table drops what it has; the view gets what it lacks.
+                        Some(all) => rows = all,
+                        None => {
+                            self.land(rows.len() - missing.len());
+                            rows = missing;
+                        }
+                    },
                     Ok(Err(surplus)) => {
                         return Err(surplus).environment().help(
                             "nothing is committed: finish the range with the transform that began it, or delete \
@@ -149,10 +153,6 @@ impl Inserter<'_> {
                         }
                         continue;
                     }
-                }
-                if let Some(all) = behind.take() {
-                    // By its token the table drops what it has; the view gets what it lacks.
-                    rows = all;
                 }
                 if rows.is_empty() {
                     return Ok(Landed::Except(vec![]));

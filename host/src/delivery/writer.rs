@@ -67,10 +67,12 @@ impl<'a> Writer<'a> {
     /// What only a person can end.
     pub fn rows(&self, job: &Job<'_>, verify: bool) -> Result<Landed> {
         let reseal = |series: u32| {
-            self.series.set(series);
+            self.series.set(series.max(self.series.get()));
             self.seal()
         };
-        self.insert(job, self.series.get(), verify, &reseal)
+        // Not what another part of the range has come to: an owner before this one may still write with the first.
+        let begun = self.range.recovered.as_ref().map_or(0, |seal| seal.series);
+        self.insert(job, begun, verify, &reseal)
     }
 
     /// Inserts the range's dead letters.

@@ -107,7 +107,8 @@ fn fatal(code: RDKafkaErrorCode) -> anyhow::Error {
     let (what, help) = match code {
         RDKafkaErrorCode::FencedInstanceId => (
             "another member joined the group with this host's group.instance.id, and took its place",
-            "nothing is lost: the other one goes on; give each host a group.instance.id of its own",
+            "nothing is lost: if there is another one, it goes on, and each host needs a group.instance.id of its own; if not, \
+             the brokers lost sight of this one while they were away: start it again",
         ),
         RDKafkaErrorCode::UnreleasedInstanceId => (
             "another member is in the group with this host's group.instance.id, and its session is not over",
