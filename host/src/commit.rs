@@ -6,6 +6,7 @@
 //! (promises D1 and D2 of `docs/invariants.md`). Metadata also says which epoch of the topic it is about, from the
 //! second one on, and, where a person set the position back, up to where rows may stand already.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// The pending range of a partition.
@@ -17,10 +18,51 @@ pub struct Seal {
     pub transform: String,
     /// The pin: everything that decides the rows (see [`crate::pins`]). None: sealed by an older host.
     pub pin: Option<String>,
-    /// Which series of attempts is under way: a token's second life after the server forgot its rows.
-    pub series: u32,
+    /// Which series of attempts is under way, part by part.
+    pub series: Series,
     /// Which life of the topic the range is of; see [`crate::epochs`].
     pub epoch: u16,
+}
+
+/// Which series of attempts each part of a range has come to: a token's second life, after the server lost the rows of
+/// the first. Of one part it says nothing about another: an owner before this one may still write that with the first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Series(BTreeMap<u32, u32>);
+
+impl Series {
+    /// That of the part of this index; 0 is the first.
+    pub fn of(&self, part: u32) -> u32 {
+        self.0.get(&part).copied().unwrap_or_default()
+    }
+
+    /// The part has come to this one.
+    pub fn raise(&mut self, part: u32, series: u32) {
+        if series > 0 {
+            self.0.insert(part, series);
+        }
+    }
+
+    /// Reads `0`, `PART:SERIES,…`, or the one number of an older host, which stands for its first part.
+    fn parse(text: &str) -> Option<Series> {
+        let mut all = Series::default();
+        for one in text.split(',') {
+            let (part, series) = one.split_once(':').unwrap_or(("0", one));
+            all.raise(part.parse().ok()?, series.parse().ok()?);
+        }
+        Some(all)
+    }
+}
+
+impl fmt::Display for Series {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("0");
+        }
+        for (index, (part, series)) in self.0.iter().enumerate() {
+            write!(f, "{}{part}:{series}", if index > 0 { "," } else { "" })?;
+        }
+        Ok(())
+    }
 }
 
 /// What a commit's metadata says.
@@ -69,7 +111,8 @@ impl Committed {
         if parts.next() != Some("v1") {
             return Err(not_ours());
         }
-        let mut seal = Seal { last: -1, transform: String::new(), pin: None, series: 0, epoch: 0 };
+        let (transform, series) = (String::new(), Series::default());
+        let mut seal = Seal { last: -1, transform, pin: None, series, epoch: 0 };
         let (mut sealed, mut other, mut written_to) = (false, false, None);
         for part in parts {
             let (name, value) = part.split_once('=').ok_or_else(not_ours)?;
@@ -77,7 +120,7 @@ impl Committed {
                 "e" => seal.last = value.parse().map_err(|_| not_ours())?,
                 "r" => seal.transform = value.to_owned(),
                 "p" => seal.pin = Some(value.to_owned()),
-                "a" => seal.series = value.parse().map_err(|_| not_ours())?,
+                "a" => seal.series = Series::parse(value).ok_or_else(not_ours)?,
                 "n" => seal.epoch = value.parse().map_err(|_| not_ours())?,
                 "u" => written_to = Some(value.parse().map_err(|_| not_ours())?),
                 // A later version may say more.
@@ -163,9 +206,10 @@ mod tests {
             last in 0i64..,
             transform in "[0-9a-f]{16}",
             pin in proptest::option::of("[0-9a-f]{16}"),
-            series: u32,
+            series in proptest::collection::btree_map(0_u32..70, 1_u32.., 0..4),
             epoch: u16,
         ) {
+            let series = Series(series);
             let seal = Seal { last, transform, pin, series, epoch };
             prop_assert_eq!(Seal::parse(&seal.to_string()), Ok(Some(seal.clone())));
             prop_assert_eq!(Committed::parse(&seal.to_string()), Ok(Committed { epoch, seal: Some(seal), written_to: None }));
@@ -182,7 +226,10 @@ mod tests {
     #[test]
     fn seals_of_older_hosts_have_no_pin_and_what_newer_ones_add_is_passed_over() {
         let old = Seal::parse("v1;e=5;r=a;a=1").unwrap().unwrap();
-        assert_eq!(old, Seal { last: 5, transform: "a".into(), pin: None, series: 1, epoch: 0 });
+        assert_eq!(
+            old,
+            Seal { last: 5, transform: "a".into(), pin: None, series: Series([(0, 1)].into()), epoch: 0 }
+        );
         let new = Seal::parse("v1;e=5;r=a;a=1;p=b;z=7").unwrap().unwrap();
         assert_eq!(new, Seal { pin: Some("b".into()), ..old });
     }
@@ -202,14 +249,22 @@ mod tests {
 
     #[test]
     fn the_first_epoch_is_not_said() {
-        let seal = |epoch| Seal { last: 5, transform: "ab".into(), pin: None, series: 2, epoch }.to_string();
-        assert_eq!((seal(0), seal(1)), ("v1;e=5;r=ab;a=2".into(), "v1;e=5;r=ab;a=2;n=1".into()));
+        let seal = |epoch| {
+            Seal { last: 5, transform: "ab".into(), pin: None, series: Series::default(), epoch }.to_string()
+        };
+        assert_eq!((seal(0), seal(1)), ("v1;e=5;r=ab;a=0".into(), "v1;e=5;r=ab;a=0;n=1".into()));
         assert_eq!(metadata(None, 0, None), "");
     }
 
     #[test]
     fn what_may_stand_already_is_said_with_a_seal_and_without_and_lasts_until_it_is_passed() {
-        let seal = Seal { last: 9, transform: "abc".to_owned(), pin: None, series: 1, epoch: 2 };
+        let seal = Seal {
+            last: 9,
+            transform: "abc".to_owned(),
+            pin: None,
+            series: Series([(2, 1)].into()),
+            epoch: 2,
+        };
         for pending in [None, Some(&seal)] {
             let said = Committed::parse(&metadata(pending, 2, Some(20))).unwrap();
             assert_eq!(said, Committed { epoch: 2, seal: pending.cloned(), written_to: Some(20) });

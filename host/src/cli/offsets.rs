@@ -159,7 +159,7 @@ fn as_json(group: &str, places: &[Place], members: &[String]) -> Value {
                 "first": place.committed,
                 "last": seal.last,
                 "transform": seal.transform,
-                "series": seal.series,
+                "series": seal.series.to_string(),
             })
         });
         json!({
@@ -283,10 +283,10 @@ mod tests {
     #[test]
     fn a_partition_is_shown_with_its_pending_range() {
         let shown = row(&place(Some(15), "v1;e=17;r=abc;a=1"));
-        let expected = ["t", "0", "15", "15 to 17, transform abc, series 1", "10", "20", "5", "pending"];
+        let expected = ["t", "0", "15", "15 to 17, transform abc, series 0:1", "10", "20", "5", "pending"];
         assert_eq!(shown, expected);
         let json = as_json("g", &[place(Some(15), "v1;e=17;r=abc;a=1"), place(None, "")], &[]);
-        let pending = json!({"first": 15, "last": 17, "transform": "abc", "series": 1});
+        let pending = json!({"first": 15, "last": 17, "transform": "abc", "series": "0:1"});
         assert_eq!(json["partitions"][0]["pending"], pending);
         assert_eq!(json["partitions"][1]["committed"], Value::Null);
     }

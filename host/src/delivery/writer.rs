@@ -1,6 +1,6 @@
 //! What one range is written with: its seal, and inserts that know whether they may go on.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
@@ -9,7 +9,7 @@ use super::{Log, Range};
 use crate::chaos::{self, Bug};
 use crate::clickhouse::insert::{Inserter, Job, Landed};
 use crate::clickhouse::target::Target;
-use crate::commit::Seal;
+use crate::commit::{Seal, Series};
 use crate::pause::Clock;
 
 /// The waits between two attempts at a seal.
@@ -23,7 +23,7 @@ pub struct Writer<'a> {
     range: &'a Range,
     give_up: &'a dyn Fn() -> bool,
     /// The series of attempts that the range's seal says.
-    series: Cell<u32>,
+    series: RefCell<Series>,
     /// See [`Writer::landed`].
     landed: Cell<u64>,
 }
@@ -36,7 +36,8 @@ impl<'a> Writer<'a> {
         range: &'a Range,
         give_up: &'a dyn Fn() -> bool,
     ) -> Self {
-        let series = Cell::new(range.recovered.as_ref().map_or(0, |seal| seal.series));
+        let series = range.recovered.as_ref().map(|seal| seal.series.clone()).unwrap_or_default();
+        let series = RefCell::new(series);
         Writer { log, target, clock, range, give_up, series, landed: Cell::new(0) }
     }
 
@@ -60,18 +61,18 @@ impl<'a> Writer<'a> {
         self.log.is_none_or(|log| log.ownership().is_current(partition, *assignment))
     }
 
-    /// Inserts rows of the range. What an earlier attempt may have written is looked up first: in a range that
+    /// Inserts the rows of a part of the range. What an earlier attempt may have written is looked up first: in a range that
     /// was sealed before, or where the caller says so.
     ///
     /// # Errors
     /// What only a person can end.
-    pub fn rows(&self, job: &Job<'_>, verify: bool) -> Result<Landed> {
+    pub fn rows(&self, part: usize, job: &Job<'_>, verify: bool) -> Result<Landed> {
+        let part = u32::try_from(part).unwrap_or(u32::MAX);
         let reseal = |series: u32| {
-            self.series.set(series.max(self.series.get()));
+            self.series.borrow_mut().raise(part, series);
             self.seal()
         };
-        // Not what another part of the range has come to: an owner before this one may still write with the first.
-        let begun = self.range.recovered.as_ref().map_or(0, |seal| seal.series);
+        let begun = self.series.borrow().of(part);
         self.insert(job, begun, verify, &reseal)
     }
 
@@ -115,7 +116,7 @@ impl<'a> Writer<'a> {
     pub(super) fn seal(&self) -> Result<bool> {
         let (Some(log), Some(_)) = (self.log, self.target) else { return Ok(true) };
         let Range { partition, assignment, first, last, epoch, transform, pin, .. } = self.range;
-        let (transform, pin, series) = (transform.clone(), pin.clone(), self.series.get());
+        let (transform, pin, series) = (transform.clone(), pin.clone(), self.series.borrow().clone());
         let seal = Seal { last: *last, transform, pin, series, epoch: *epoch };
         let mut wait = SEAL_WAITS.0;
         loop {

@@ -284,7 +284,7 @@ impl Writing<'_, '_> {
                 columns: &columns,
                 encode: &encode,
             };
-            match writer.rows(&job, verify)? {
+            match writer.rows(index, &job, verify)? {
                 Landed::Except(refused) => return Ok(Some(refused)),
                 Landed::Abandoned => return Ok(None),
                 Landed::TableChanged(why) => {

@@ -247,7 +247,7 @@ mod tests {
                 last: 0,
                 transform: maker.transform.clone(),
                 pin: Some(maker.pin.clone()),
-                series: 0,
+                series: Default::default(),
                 epoch: 0,
             }
         };

@@ -326,7 +326,7 @@ impl Host {
         }
         for source in &self.queue {
             let batch = &source.batch;
-            let series = source.recovered.as_ref().map(|seal| seal.series);
+            let series = source.recovered.as_ref().map(|seal| seal.series.to_string());
             (batch.partition, batch.first, batch.last, series).hash(state);
         }
     }

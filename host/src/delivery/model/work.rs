@@ -112,7 +112,7 @@ impl Work for Batched {
     fn part(&mut self, index: usize, writer: &Writer<'_>) -> Result<bool> {
         let table = self.tables()[index];
         let rows = self.rows_of(table);
-        let refused = self.insert(table, &rows, |job| writer.rows(job, false), writer.range())?;
+        let refused = self.insert(table, &rows, |job| writer.rows(index, job, false), writer.range())?;
         let landed = refused.is_some();
         self.refused.extend(refused.unwrap_or_default());
         Ok(landed)
