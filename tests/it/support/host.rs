@@ -280,7 +280,8 @@ impl Ended {
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
-        let built = std::env::var_os("TEST_HOST").map_or_else(|| build(&[]).join("host"), PathBuf::from);
+        let built = std::env::var_os("TEST_HOST")
+            .map_or_else(|| build(&["--bin", "host"]).join("host"), PathBuf::from);
         let copy = places::run_folder().join("host");
         fs::copy(&built, &copy).unwrap_or_else(|error| panic!("{}: {error}", built.display()));
         copy
@@ -291,7 +292,7 @@ pub fn binary() -> &'static Path {
 pub fn with_faults() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
-        let built = build(&["--features", "chaos", "--bin", "host-chaos"]).join("host-chaos");
+        let built = build(&["--features", "host/chaos", "--bin", "host-chaos"]).join("host-chaos");
         let copy = places::run_folder().join("host-chaos");
         fs::copy(&built, &copy).unwrap_or_else(|error| panic!("{}: {error}", built.display()));
         copy
@@ -299,13 +300,26 @@ pub fn with_faults() -> &'static Path {
 }
 
 /// Builds it into the folder in which this test lies, and returns that.
+///
+/// The packages and the test are named as in `make test`: for others cargo would take the dependencies with other
+/// features, and compile all of them once more.
 fn build(more: &[&str]) -> PathBuf {
     let test = std::env::current_exe().expect("a path");
     let folder = test.ancestors().nth(2).expect("tests lie in the folder `deps` of a profile");
     let target = folder.parent().expect("a profile lies in a target folder");
     let profile: &[&str] = if folder.ends_with("release") { &["--release"] } else { &[] };
     let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--locked", "--package", "host", "--target-dir"])
+        .args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--workspace",
+            "--exclude",
+            "fuzz",
+            "--test",
+            "it",
+            "--target-dir",
+        ])
         .arg(target)
         .args(profile)
         .args(more)
