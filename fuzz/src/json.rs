@@ -4,31 +4,35 @@ use std::collections::HashSet;
 use std::fmt;
 
 use host::batch::Span;
-use host::debezium::scan::{Json, Members, Scanned, Scanner};
+use host::debezium::scan::{Json, Lanes, Members, Scanned, Scanner};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value as Tree;
 
 /// How deep the scanner says which members there are.
 const TAPE_DEPTH: usize = 3;
 
-/// Texts with zero bytes between them, for one scanner, which remembers keys and schemas: it must say of each
-/// what a new one says, and accept what serde_json accepts, with the same members.
+/// Texts with zero bytes between them, for scanners of all the ways to look at bytes, which remember keys and
+/// schemas: they must say of each what a new one says that looks at words and at nothing behind the text, and accept
+/// what serde_json accepts, with the same members.
 pub(crate) fn scan(bytes: &[u8]) {
-    let mut remembering = Scanner::new();
+    let mut remembering: Vec<Scanner> = Lanes::all().into_iter().map(Scanner::with).collect();
     let mut known: Vec<Vec<u8>> = Vec::new();
     let mut start = 0;
     for part in bytes.split(|byte| *byte == 0) {
         let span = Span { start: start as u32, end: (start + part.len()) as u32 };
         start += part.len() + 1;
-        let mut fresh = Scanner::new();
-        let scanned = fresh.scan::<&[u8]>(bytes, span, &[]);
+        let mut fresh = Lanes::named("words").map(Scanner::with).unwrap_or_default();
+        let alone = bytes.get(..span.end as usize).unwrap_or_default();
+        let scanned = fresh.scan::<&[u8]>(alone, span, &[]);
         if let Err(fault) = scanned {
             assert!(fault.at <= part.len(), "{fault} in {} bytes", part.len());
         }
-        let again = remembering.scan(bytes, span, &known);
-        assert_eq!(scanned.map(|scanned| scanned.root), again.map(|scanned| scanned.root));
-        if again.is_ok_and(|scanned| scanned.known.is_none()) {
-            same_members(&fresh, &remembering);
+        for remembering in &mut remembering {
+            let again = remembering.scan(bytes, span, &known);
+            assert_eq!(scanned.map(|scanned| scanned.root), again.map(|scanned| scanned.root));
+            if again.is_ok_and(|scanned| scanned.known.is_none()) {
+                same_members(&fresh, remembering);
+            }
         }
         compare(bytes, part, &fresh, scanned.ok());
         if scanned.is_ok() && known.len() < 4 {

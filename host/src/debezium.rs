@@ -34,9 +34,9 @@ use envelope::{Parts, Source, Unusual, View};
 use forms::details;
 use options::{Options, Tombstones};
 use registry::{Codec, Registry, Side};
-use scan::{Json, Member, Scanner};
+use scan::{Json, Lanes, Member, Scanner};
 use shape::{Shape, Shapes};
-use topic::{Rows, Shaped, Topic};
+use topic::{Rows, Shaped, Topic, Wrapping};
 
 /// What happened to a row; numbered as in the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -160,6 +160,8 @@ pub struct Decoder {
     /// For what a value has inside of it that is scanned by itself.
     inner: Scanner,
     block: Block,
+    /// How many cells the last batch had: the next one has about as many.
+    cells: usize,
 }
 
 enum Outcome {
@@ -213,6 +215,13 @@ impl Decoder {
         Decoder { registry: Some(registry), ..self }
     }
 
+    /// The same, whose scanners look at bytes in this way.
+    #[must_use]
+    pub fn with_lanes(self, lanes: Lanes) -> Self {
+        let [value, key, inner] = [lanes; 3].map(Scanner::with);
+        Decoder { value, key, inner, ..self }
+    }
+
     /// Asks the registry, if there is one, for the schemas that a batch needs; comes before [`Self::decode`].
     /// Waits for a registry that does not answer. None: given up because `give_up` said so.
     ///
@@ -230,7 +239,11 @@ impl Decoder {
     pub fn decode(&mut self, batch: &mut Batch) -> Decoded {
         let mut topic = self.topics.remove(&batch.topic).unwrap_or_default();
         self.block.begin_batch();
-        let mut decoded = Decoded { changes: Vec::with_capacity(batch.records.len()), ..Decoded::default() };
+        let mut decoded = Decoded {
+            changes: Vec::with_capacity(batch.records.len()),
+            cells: Vec::with_capacity(self.cells),
+            ..Decoded::default()
+        };
         for index in 0..batch.records.len() as u32 {
             let cells = decoded.cells.len();
             match self.record(&mut topic, batch, index, &mut decoded.cells) {
@@ -243,6 +256,7 @@ impl Decoder {
             }
         }
         self.topics.insert(Arc::clone(&batch.topic), topic);
+        self.cells = decoded.cells.len();
         decoded
     }
 
@@ -308,8 +322,8 @@ impl Decoder {
         }
         let view = View { scanner: &self.value, arena, options: &self.options };
         let opened = match &codec {
-            Some(_) => Opened::plain(view),
-            None => Opened::find(view, &mut topic.wrapped),
+            Some(_) => Opened::plain(view, &mut topic.values),
+            None => Opened::find(view, &mut topic.values),
         };
         if let Some(codec) = &codec {
             topic.use_registered(&codec.label, &codec.schema);
@@ -363,22 +377,23 @@ struct Opened<'a> {
 
 impl<'a> Opened<'a> {
     /// What stands in no wrapper.
-    fn plain(view: View<'a>) -> Self {
-        Opened { parts: Parts::find(view, view.scanner.members()), payload: None, schema: None }
+    fn plain(view: View<'a>, topic: &mut Wrapping) -> Self {
+        let parts = Parts::find(view, scan::ROOT, &mut topic.layouts[0]);
+        Opened { parts, payload: None, schema: None }
     }
 
-    /// `wrapped` is what the topic's first record settled, and is settled here if it was not.
-    fn find(view: View<'a>, wrapped: &mut Option<bool>) -> Self {
-        let plain = Opened::plain(view);
+    /// `topic` is what the topic's records settled, and is settled here if it was not.
+    fn find(view: View<'a>, topic: &mut Wrapping) -> Self {
+        let plain = Opened::plain(view, topic);
         let wrapper = if plain.parts.is_envelope() { None } else { envelope::wrapper(view) };
         let Some(((index, schema), payload)) = wrapper else {
-            wrapped.get_or_insert(false);
+            topic.wrapped.get_or_insert(false);
             return plain;
         };
-        let parts = Parts::find(view, view.scanner.members_of(payload.0));
+        let parts = Parts::find(view, payload.0, &mut topic.layouts[1]);
         // Without an envelope this may be a row that has columns of these two names.
         let is_schema = || schema.json == Json::Null || has_type(view, index);
-        if *wrapped.get_or_insert_with(|| parts.is_envelope() || is_schema()) || parts.is_envelope() {
+        if *topic.wrapped.get_or_insert_with(|| parts.is_envelope() || is_schema()) || parts.is_envelope() {
             let schema = (schema.json == Json::Object).then_some(schema.value);
             Opened { parts, payload: Some(payload), schema }
         } else {

@@ -4,7 +4,7 @@ use crate::batch::Span;
 
 use super::Op;
 use super::options::Options;
-use super::scan::{Json, KeysId, Member, Members, Scanner};
+use super::scan::{Json, KeysId, Member, Scanner};
 use super::value;
 
 /// A scanned record: the tape and the bytes that its spans are into.
@@ -50,19 +50,19 @@ pub struct Source {
 }
 
 impl<'a> Parts<'a> {
-    /// Looks through the members of one object.
-    pub fn find(view: View<'a>, members: Members<'a>) -> Self {
+    /// Looks through the members of one object, given by its member, or [`scan::ROOT`](super::scan::ROOT);
+    /// `layout` is that of an earlier one, and becomes this one's.
+    pub fn find(view: View<'a>, object: u32, layout: &mut Layout<Part>) -> Self {
         let mut parts = Parts::default();
-        for (index, member) in members {
-            match member.name(view.arena).as_ref() {
-                b"before" => parts.before = Some((index, member)),
-                b"after" => parts.after = Some((index, member)),
-                b"source" => parts.source = Some((index, member)),
-                b"op" => parts.op = Some((index, member)),
-                b"ts_us" => parts.ts[0] = Some(member),
-                b"ts_ns" => parts.ts[1] = Some(member),
-                b"ts_ms" => parts.ts[2] = Some(member),
-                _ => {}
+        let roles = layout.of(view, object, part);
+        for ((index, member), part) in view.scanner.members_of(object).zip(roles) {
+            match *part {
+                Part::None => {}
+                Part::Before => parts.before = Some((index, member)),
+                Part::After => parts.after = Some((index, member)),
+                Part::Source => parts.source = Some((index, member)),
+                Part::Op => parts.op = Some((index, member)),
+                Part::Time(unit) => parts.ts[unit] = Some(member),
             }
         }
         parts
@@ -104,12 +104,12 @@ impl<'a> Parts<'a> {
     }
 
     /// The `source` block; `layout` is that of an earlier record, and becomes this one's.
-    pub fn source(&self, view: View<'a>, layout: &mut Layout) -> Result<Source, String> {
+    pub fn source(&self, view: View<'a>, layout: &mut Layout<Role>) -> Result<Source, String> {
         let Some((index, block)) = self.source else { return Err("the event has no `source`".into()) };
-        layout.fit(view, index);
+        let roles = layout.of(view, index, role);
         let mut source = Source { names: [Span::default(); 4], committed_at_us: None, span: block.value };
         let mut ts = [None; 3];
-        for ((_, member), role) in view.scanner.members_of(index).zip(&layout.roles) {
+        for ((_, member), role) in view.scanner.members_of(index).zip(roles) {
             match *role {
                 Role::None => {}
                 Role::Name(name) => source.names[name] = member.value,
@@ -123,15 +123,67 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Which member of a `source` block is what. Nearly all records of a topic have the same.
-#[derive(Debug, Default)]
-pub struct Layout {
+/// What the members of objects are, as long as these have the same keys, as nearly all records of a topic do.
+#[derive(Debug)]
+pub struct Layout<R> {
     keys: Option<KeysId>,
-    roles: Vec<Role>,
+    roles: Vec<R>,
 }
 
+impl<R> Default for Layout<R> {
+    fn default() -> Self {
+        Layout { keys: None, roles: Vec::new() }
+    }
+}
+
+impl<R> Layout<R> {
+    /// The roles of an object's members, in their order; `role` tells them by the members' names.
+    fn of(&mut self, view: View<'_>, object: u32, role: fn(&[u8]) -> R) -> &[R] {
+        let keys = view.scanner.keys_of(object);
+        if keys.is_none() || keys != self.keys {
+            let members = view.scanner.members_of(object);
+            self.roles.clear();
+            self.roles.extend(members.map(|(_, member)| role(&member.name(view.arena))));
+            self.keys = keys;
+        }
+        &self.roles
+    }
+}
+
+/// What a member of an envelope is.
 #[derive(Debug, Clone, Copy)]
-enum Role {
+pub enum Part {
+    /// Nothing that is asked for.
+    None,
+    /// `before`
+    Before,
+    /// `after`
+    After,
+    /// `source`
+    Source,
+    /// `op`
+    Op,
+    /// In microseconds, nanoseconds, milliseconds.
+    Time(usize),
+}
+
+fn part(name: &[u8]) -> Part {
+    match name {
+        b"before" => Part::Before,
+        b"after" => Part::After,
+        b"source" => Part::Source,
+        b"op" => Part::Op,
+        b"ts_us" => Part::Time(0),
+        b"ts_ns" => Part::Time(1),
+        b"ts_ms" => Part::Time(2),
+        _ => Part::None,
+    }
+}
+
+/// What a member of a `source` block is.
+#[derive(Debug, Clone, Copy)]
+pub enum Role {
+    /// Nothing that is asked for.
     None,
     /// An index into [`Source::names`].
     Name(usize),
@@ -141,26 +193,17 @@ enum Role {
     Time(usize),
 }
 
-impl Layout {
-    fn fit(&mut self, view: View<'_>, source: u32) {
-        let keys = view.scanner.keys_of(source);
-        if keys.is_some() && keys == self.keys {
-            return;
-        }
-        let role = |(_, member): (u32, &Member)| match member.name(view.arena).as_ref() {
-            b"connector" => Role::Name(0),
-            b"db" => Role::Name(1),
-            b"schema" => Role::Name(2),
-            b"table" => Role::Name(3),
-            b"collection" => Role::Collection,
-            b"ts_us" => Role::Time(0),
-            b"ts_ns" => Role::Time(1),
-            b"ts_ms" => Role::Time(2),
-            _ => Role::None,
-        };
-        self.roles.clear();
-        self.roles.extend(view.scanner.members_of(source).map(role));
-        self.keys = keys;
+fn role(name: &[u8]) -> Role {
+    match name {
+        b"connector" => Role::Name(0),
+        b"db" => Role::Name(1),
+        b"schema" => Role::Name(2),
+        b"table" => Role::Name(3),
+        b"collection" => Role::Collection,
+        b"ts_us" => Role::Time(0),
+        b"ts_ns" => Role::Time(1),
+        b"ts_ms" => Role::Time(2),
+        _ => Role::None,
     }
 }
 

@@ -111,7 +111,7 @@ impl Decoder {
         let scanned =
             self.inner.scan(arena, event.data, &topic.schemas).map_err(|fault| fault.to_string())?;
         let view = View { scanner: &self.inner, arena, options: &self.options };
-        let opened = Opened::find(view, &mut topic.data_wrapped);
+        let opened = Opened::find(view, &mut topic.data);
         if let Some(schema) = opened.schema {
             topic.use_schema(view.text(schema), scanned.known);
         }

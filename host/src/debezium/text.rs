@@ -47,10 +47,63 @@ pub(super) fn plain_end(bytes: &[u8], mut at: usize) -> (usize, bool) {
     (at, all & HIGHS == 0)
 }
 
+/// The same, but ends at a byte that is not ASCII, too.
+#[inline(always)]
+pub(super) fn ascii_end(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(word) = word(bytes, at) {
+        let (quote, backslash) = (word ^ QUOTES, word ^ BACKSLASHES);
+        // Borrows can mark bytes after the first true hit, never one before it.
+        let hits =
+            (word.wrapping_sub(SPACES) | quote.wrapping_sub(ONES) | backslash.wrapping_sub(ONES) | word)
+                & HIGHS;
+        if hits != 0 {
+            return at + (hits.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    let special = |byte: &u8| *byte < b' ' || *byte == b'"' || *byte == b'\\' || !byte.is_ascii();
+    let rest = bytes.get(at..).unwrap_or_default();
+    at + rest.iter().position(special).unwrap_or(rest.len())
+}
+
+/// A bit for each byte that is not zero, the lowest for the first.
+#[inline(always)]
+pub(super) fn not_zero(word: u64) -> u64 {
+    bits((word & !HIGHS).wrapping_add(!HIGHS) | word)
+}
+
+/// A bit for each byte whose highest bit is set.
+#[inline(always)]
+fn bits(word: u64) -> u64 {
+    // Each highest bit is moved to a bit of its own of the highest byte.
+    ((word & HIGHS) >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
+}
+
+/// A bit for each byte that is a quote, a backslash, a control character, or not ASCII.
+#[inline(always)]
+pub(super) fn special(word: u64) -> u64 {
+    // Nothing is carried from byte to byte.
+    let (low, high) = (word & !HIGHS, word & HIGHS);
+    let not_below = low.wrapping_add(HIGHS - SPACES);
+    let not_quote = (low ^ QUOTES).wrapping_add(!HIGHS);
+    let not_backslash = (low ^ BACKSLASHES).wrapping_add(!HIGHS);
+    bits(!(not_below & not_quote & not_backslash) | high)
+}
+
+/// A bit for each byte that is no digit.
+#[inline(always)]
+pub(super) fn no_digits(word: u64) -> u64 {
+    const TO_NINE: u64 = u64::from_le_bytes([0x80 - b'9' - 1; 8]);
+    let low = word & !HIGHS;
+    let not_below = low.wrapping_add(HIGHS - ZEROS);
+    let above = low.wrapping_add(TO_NINE);
+    bits(!not_below | above | word)
+}
+
 /// Zero where all bytes are digits; otherwise the lowest byte that is not zero is that of the first that is
 /// none.
 #[inline(always)]
-fn no_digits(word: u64) -> u64 {
+fn other_than_digits(word: u64) -> u64 {
     // The second part finds the bytes from ':' to '?', whose upper half is a digit's too. A carry can mark
     // bytes after the first true hit, never one before it.
     (word & UPPER ^ ZEROS) | (word.wrapping_add(SIXES) & UPPER ^ ZEROS)
@@ -59,14 +112,14 @@ fn no_digits(word: u64) -> u64 {
 /// Whether all eight bytes are digits.
 #[inline(always)]
 pub(super) fn all_digits(word: u64) -> bool {
-    no_digits(word) == 0
+    other_than_digits(word) == 0
 }
 
 /// Where, from `at` on, digits end.
 #[inline(always)]
 pub(super) fn digits_end(bytes: &[u8], mut at: usize) -> usize {
     while let Some(word) = word(bytes, at) {
-        let others = no_digits(word);
+        let others = other_than_digits(word);
         if others != 0 {
             return at + (others.trailing_zeros() / 8) as usize;
         }

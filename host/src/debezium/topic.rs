@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::batch::Span;
 
-use super::envelope::{Layout, Source, View};
+use super::envelope::{Layout, Part, Role, Source, View};
 use super::flat;
 use super::placeholder::Lengths;
 use super::report;
@@ -23,13 +23,12 @@ const REMEMBERED: usize = 64;
 /// What is remembered of one topic.
 #[derive(Debug, Default)]
 pub struct Topic {
-    /// Whether values stand in the converter's wrapper of `schema` and `payload`; settled by the first
-    /// record, and asked where a record leaves it open.
-    pub wrapped: Option<bool>,
-    /// The same of keys, which have a converter of their own.
+    /// How values stand.
+    pub values: Wrapping,
+    /// How that stands which CloudEvents carry.
+    pub data: Wrapping,
+    /// Whether keys stand in a wrapper of `schema` and `payload`: they have a converter of their own.
     pub key_wrapped: Option<bool>,
-    /// The same of what CloudEvents carry.
-    pub data_wrapped: Option<bool>,
     /// Whether it was said that nulls may have become defaults.
     pub said_defaults: bool,
     /// Whether it was said that flattened rows do not tell their operation.
@@ -39,9 +38,19 @@ pub struct Topic {
     /// Texts of schemas of keys, the last used first.
     pub key_schemas: Vec<Box<[u8]>>,
     /// Of the last record's `source`.
-    pub source: Layout,
+    pub source: Layout<Role>,
     tables: Vec<KnownTable>,
     schemas_made: u32,
+}
+
+/// How events stand in values.
+#[derive(Debug, Default)]
+pub struct Wrapping {
+    /// Whether in the converter's wrapper of `schema` and `payload`; settled by the first record, and asked where a
+    /// record leaves it open.
+    pub wrapped: Option<bool>,
+    /// Of the last value, and of the payload in the last wrapper.
+    pub layouts: [Layout<Part>; 2],
 }
 
 /// A schema's text and what it says.
@@ -79,6 +88,8 @@ struct KnownShape {
     schema: Option<u32>,
     /// The members of the row, as they are written.
     names: Vec<Box<[u8]>>,
+    /// For each field what its values look like; none where a schema or a hint says what they are.
+    looks: Vec<Option<Guess>>,
     /// The keys of the last rows before and after a change that had all of these names.
     same: [Option<KeysId>; 2],
     /// The members of the records' key, as they are written.
@@ -382,7 +393,8 @@ impl KnownTable {
         }
         let key = rows.key.iter().map(|span| span.of(arena).into()).collect();
         self.shapes.truncate(REMEMBERED - 1);
-        self.shapes.insert(0, KnownShape { shape, schema, names, same: [None; 2], key });
+        let looks = shape.fields.iter().map(|field| look(&field.wire)).collect();
+        self.shapes.insert(0, KnownShape { shape, schema, names, looks, same: [None; 2], key });
     }
 }
 
@@ -440,10 +452,11 @@ impl KnownShape {
     fn fill_in_order(&self, view: View<'_>, row: u32, same: bool, cells: &mut Vec<Span>) -> bool {
         let lengths = view.options.placeholder.lengths();
         let mut members = view.scanner.members_of(row);
-        for (name, field) in self.names.iter().zip(&self.shape.fields) {
+        cells.reserve(self.looks.len());
+        for (name, look) in self.names.iter().zip(&self.looks) {
             match members.next() {
                 Some((_, member))
-                    if (same || member.key.of(view.arena) == &**name) && fits(view, member, &field.wire) =>
+                    if (same || member.key.of(view.arena) == &**name) && fits(view, member, *look) =>
                 {
                     cells.push(cell(view, lengths, member));
                 }
@@ -451,7 +464,7 @@ impl KnownShape {
             }
         }
         // Fewer names than fields: the columns of the shape did not stand in its order.
-        members.next().is_none() && self.names.len() == self.shape.fields.len()
+        members.next().is_none() && self.names.len() == self.looks.len()
     }
 }
 
@@ -493,21 +506,24 @@ fn cell(view: View<'_>, lengths: Lengths, member: &Member) -> Span {
 }
 
 #[inline(always)]
-fn fits(view: View<'_>, member: &Member, wire: &Wire) -> bool {
+fn fits(view: View<'_>, member: &Member, look: Option<Guess>) -> bool {
+    look.is_none_or(|look| {
+        Guess::from(member.json) == look || member.json == Json::Null || guess(view, member) == Guess::Unknown
+    })
+}
+
+/// What values look like that are written so; none where that is said.
+fn look(wire: &Wire) -> Option<Guess> {
     match wire {
-        Wire::Guess(known) => {
-            Guess::from(member.json) == *known
-                || member.json == Json::Null
-                || guess(view, member) == Guess::Unknown
-        }
-        _ => true,
+        Wire::Guess(look) => Some(*look),
+        _ => None,
     }
 }
 
 fn fits_by_name(view: View<'_>, row: u32, shape: &Shape) -> bool {
     view.scanner.members_of(row).enumerate().all(|(at, (_, member))| {
         let found = position(&shape.fields, at, &member_name(view, member));
-        found.and_then(|at| shape.fields.get(at)).is_some_and(|field| fits(view, member, &field.wire))
+        found.and_then(|at| shape.fields.get(at)).is_some_and(|field| fits(view, member, look(&field.wire)))
     })
 }
 

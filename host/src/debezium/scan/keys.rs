@@ -4,9 +4,11 @@
 //! come again in that order are recognised by one comparison each, and need no proof that they differ.
 
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::batch::Span;
 
+use super::lanes::{LOOK, Look};
 use super::{Json, Member};
 
 /// Up to here comparing all pairs of hashes is cheaper than sorting them.
@@ -16,7 +18,10 @@ const MAX_OBJECTS: usize = 256;
 /// How many keys of one object are.
 const MAX_KEYS: usize = 1_000;
 /// Longer keys are not remembered, counted with their quotes and colon.
-const MAX_KEY_BYTES: usize = 64;
+pub(super) const MAX_KEY_BYTES: usize = 63;
+
+/// How many lists of keys all scanners have learned.
+static LEARNED: AtomicU64 = AtomicU64::new(1);
 
 /// The keys of the taped objects of earlier records, by the way to the object from the root.
 #[derive(Debug, Default)]
@@ -25,8 +30,6 @@ pub(super) struct Memory {
     objects: Vec<Object>,
     /// Nothing more fits, and something in it is out of use.
     stale: bool,
-    /// How many lists of keys there were.
-    learned: u64,
 }
 
 /// The keys of an object, in their order.
@@ -42,14 +45,19 @@ struct Object {
     missed: bool,
 }
 
+/// A key with its quotes and a colon.
 #[derive(Debug)]
-struct Known {
-    /// The first bytes, and which of them are the key's.
-    start: u128,
-    mask: u128,
-    /// The whole key, with its quotes and a colon.
-    text: Box<[u8]>,
-    escaped: bool,
+pub(super) struct Known {
+    /// Its first bytes, then zeros.
+    pub start: Look,
+    /// A bit for each byte of `start` that is the key's.
+    pub mask: u32,
+    /// How many bytes it has, at most [`MAX_KEY_BYTES`].
+    pub length: u8,
+    /// Whether it has escapes.
+    pub escaped: bool,
+    /// What does not fit into `start`.
+    pub rest: Box<[u8]>,
     /// The object that was its value.
     inside: Option<u32>,
 }
@@ -58,7 +66,7 @@ impl Memory {
     /// To be called before each record.
     pub(super) fn begin(&mut self) {
         if self.stale {
-            *self = Memory { learned: self.learned, ..Memory::default() };
+            *self = Memory::default();
         }
     }
 
@@ -82,24 +90,11 @@ impl Memory {
         key.inside
     }
 
-    /// Where `bytes` have the remembered key at `at`: its length, with quotes and colon, and whether it has
-    /// escapes. Keys are counted from 0.
+    /// The keys of an object.
     #[inline(always)]
-    pub(super) fn expect(
-        &self,
-        object: Option<u32>,
-        key: u32,
-        bytes: &[u8],
-        at: usize,
-    ) -> Option<(usize, bool)> {
-        let key = self.objects.get(object? as usize)?.keys.get(key as usize)?;
-        let rest = bytes.get(at..)?;
-        let same = match rest.first_chunk::<16>() {
-            Some(start) if (u128::from_le_bytes(*start) ^ key.start) & key.mask != 0 => false,
-            Some(_) if key.text.len() <= 16 => true,
-            _ => rest.starts_with(&key.text),
-        };
-        same.then_some((key.text.len(), key.escaped))
+    pub(super) fn keys(&self, object: Option<u32>) -> &[Known] {
+        let object = object.and_then(|object| self.objects.get(object as usize));
+        object.map_or(&[], |object| &object.keys)
     }
 
     /// An object's keys were as remembered, so many of them; which those are if they were all.
@@ -120,8 +115,7 @@ impl Memory {
             return;
         }
         self.stale |= full && object.keys.iter().any(|key| key.inside.is_some());
-        self.learned += 1;
-        (object.missed, object.id) = (false, self.learned);
+        (object.missed, object.id) = (false, LEARNED.fetch_add(1, Ordering::Relaxed));
         object.keys.clear();
         let known = keys.iter().map_while(|key| Known::new(bytes, *key));
         object.keys.extend(known.take(MAX_KEYS));
@@ -135,12 +129,11 @@ impl Known {
         if !text.ends_with(b"\":") || text.len() > MAX_KEY_BYTES {
             return None;
         }
-        let (mut start, mut mask) = ([0; 16], [0; 16]);
-        for ((start, mask), byte) in start.iter_mut().zip(&mut mask).zip(text) {
-            (*start, *mask) = (*byte, 0xff);
-        }
-        let (start, mask) = (u128::from_le_bytes(start), u128::from_le_bytes(mask));
-        Some(Known { start, mask, text: text.into(), escaped, inside: None })
+        let (head, rest) = text.split_at_checked(LOOK).unwrap_or((text, &[]));
+        let mut start = [0; LOOK];
+        start.iter_mut().zip(head).for_each(|(start, byte)| *start = *byte);
+        let mask = ((1_u64 << head.len()) - 1) as u32;
+        Some(Known { start, mask, length: text.len() as u8, escaped, rest: rest.into(), inside: None })
     }
 }
 
