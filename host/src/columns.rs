@@ -274,6 +274,12 @@ pub enum Plain {
     Text,
     /// An integer of 64 bits.
     Int,
+    /// A float of 64 bits.
+    Float,
+    /// A boolean.
+    Bool,
+    /// Microseconds since 1970, or nearly always.
+    Micros,
     /// All others.
     No,
 }
@@ -284,6 +290,9 @@ impl Plain {
         match wire {
             Some(Wire::Text | Wire::Guess(Guess::Text)) => Plain::Text,
             Some(Wire::Int(64) | Wire::Guess(Guess::Int)) => Plain::Int,
+            Some(Wire::Float64 | Wire::Guess(Guess::Float)) => Plain::Float,
+            Some(Wire::Bool | Wire::Guess(Guess::Bool)) => Plain::Bool,
+            Some(Wire::TimestampMicros) => Plain::Micros,
             _ => Plain::No,
         }
     }
@@ -342,6 +351,15 @@ impl Builder {
             (Cells::Ints(cells), Plain::Int) => match value::plain_int(json) {
                 Some(number) => cells.push(number),
                 None => return false,
+            },
+            (Cells::Floats(cells), Plain::Float) => match value::plain_float(json) {
+                Some(number) => cells.push(number),
+                None => return false,
+            },
+            (Cells::Small(cells), Plain::Bool) => match json {
+                b"true" => cells.push(1),
+                b"false" => cells.push(0),
+                _ => return false,
             },
             (Cells::Blobs(blobs), Plain::Text) => match value::plain_text(json) {
                 Some(text) => match u32::try_from(blobs.bytes.len() + text.len()) {

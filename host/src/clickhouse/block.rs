@@ -50,10 +50,12 @@ pub fn encode(values: &Values<'_>, binding: &Binding, rows: &ShapeRows, which: &
     // Rows of keys that leave have values of their own for the plan's columns.
     let leaves = |row: &usize| rows.standings.get(*row).is_some_and(|standing| *standing != Standing::Lives);
     let leaving = which.iter().any(leaves);
+    let changes: Vec<&Change> =
+        which.iter().map(|row| &values.decoded.changes[rows.changes[*row] as usize]).collect();
     for column in &binding.columns {
         match leaving && column.role != Role::Host {
-            true => add_keyed(&mut block, values, column, rows, which),
-            false => add(&mut block, values, column, rows, which),
+            true => add_keyed(&mut block, values, column, rows, (which, &changes)),
+            false => add(&mut block, values, column, rows, (which, &changes)),
         }
     }
     let replaced = block.replaced().clone();
@@ -97,7 +99,14 @@ pub fn too_large(values: &Values<'_>, parts: &[(&Binding, &ShapeRows)], most: us
     over.map(|(change, _)| change).collect()
 }
 
-fn add(block: &mut Block<'_>, values: &Values<'_>, column: &Bound, rows: &ShapeRows, which: &[usize]) {
+/// Adds a column of the rows `which`, whose changes are `changes`.
+fn add(
+    block: &mut Block<'_>,
+    values: &Values<'_>,
+    column: &Bound,
+    rows: &ShapeRows,
+    (which, changes): (&[usize], &[&Change]),
+) {
     let Values { batch, decoded, transform, .. } = *values;
     let Bound { name, ty, from, rules, .. } = column;
     block.set_rules(*rules);
@@ -106,17 +115,15 @@ fn add(block: &mut Block<'_>, values: &Values<'_>, column: &Bound, rows: &ShapeR
         From::Transform => block.constant(name, ty, transform),
         From::Constant(text) => block.constant(name, ty, text),
         From::Computed(index, kind) => {
-            block.computed(name, ty, &rows.computed[*index], *kind, which.iter().copied());
+            block.computed(name, ty, &rows.computed[*index], *kind, which);
         }
         From::Seq => {
             block.column(name, ty, which.iter().map(|row| Ok(Value::Int(rows.seqs[*row].into()))));
         }
         From::Version => {
-            let offset = |row: &usize| {
-                let record = decoded.changes[rows.changes[*row] as usize].record;
-                keyed::version(batch.epoch, batch.records[record as usize].offset)
-            };
-            block.column(name, ty, which.iter().map(offset));
+            let version =
+                |change: &&Change| keyed::version(batch.epoch, batch.records[change.record as usize].offset);
+            block.column(name, ty, changes.iter().map(version));
         }
         From::Epoch => {
             block.column(name, ty, which.iter().map(|_| Ok(Value::Int(batch.epoch.into()))));
@@ -126,16 +133,21 @@ fn add(block: &mut Block<'_>, values: &Values<'_>, column: &Bound, rows: &ShapeR
             block.column(name, ty, which.iter().map(|row| Ok(Value::Bool(leaves(row)))));
         }
         From::Copy(input) => {
-            let change = |row: usize| &decoded.changes[rows.changes[which[row]] as usize];
-            let value = |row| columns::value(batch, decoded, &rows.shape, change(row), input);
-            let json = |row| columns::json(batch, decoded, change(row), input);
+            let value = |row: usize| columns::value(batch, decoded, &rows.shape, changes[row], input);
+            let json = |row: usize| columns::json(batch, decoded, changes[row], input);
             block.copied(name, ty, Plain::of(columns::wire(input, &rows.shape)), json, value);
         }
     }
 }
 
 /// As [`add`], for a column of the plan, where a row may be of a key that leaves.
-fn add_keyed(block: &mut Block<'_>, values: &Values<'_>, column: &Bound, rows: &ShapeRows, which: &[usize]) {
+fn add_keyed(
+    block: &mut Block<'_>,
+    values: &Values<'_>,
+    column: &Bound,
+    rows: &ShapeRows,
+    (which, changes): (&[usize], &[&Change]),
+) {
     let Values { batch, decoded, .. } = *values;
     let Bound { name, ty, from, role, rules } = column;
     block.set_rules(*rules);
@@ -150,12 +162,11 @@ fn add_keyed(block: &mut Block<'_>, values: &Values<'_>, column: &Bound, rows: &
                 Standing::Leaves => &latest,
                 Standing::Left => &before,
             };
-            let change = |row: usize| &decoded.changes[rows.changes[which[row]] as usize];
-            let value = |row| match is_blank(row) {
+            let value = |row: usize| match is_blank(row) {
                 true => Ok(Value::Null),
-                false => columns::value(batch, decoded, &rows.shape, change(row), input(row)),
+                false => columns::value(batch, decoded, &rows.shape, changes[row], input(row)),
             };
-            let json = |row| columns::json(batch, decoded, change(row), input(row));
+            let json = |row: usize| columns::json(batch, decoded, changes[row], input(row));
             block.copied(name, ty, Plain::of(columns::wire(&latest, &rows.shape)), json, value);
         }
         from => {

@@ -8,7 +8,7 @@
 use crate::columns::{Cells, Column, Kind, Plain, state};
 use crate::debezium::value::{self, Value};
 
-use super::convert::{Decode, Profile};
+use super::convert::{Decode, Profile, calendar};
 use super::names;
 use super::policy::{Instead, Replaced, Rules};
 use super::types::ColumnType;
@@ -17,6 +17,10 @@ mod leaf;
 mod nested;
 
 use leaf::Leaf;
+
+/// What a cell takes on average, about: so much room a block has at first, if that is not too much.
+const USUAL_CELL_BYTES: usize = 8;
+const MAX_ROOM_BYTES: usize = 4 << 20;
 
 /// What encoding needs to know besides a column's type.
 #[derive(Clone, Copy)]
@@ -43,7 +47,7 @@ pub struct Block<'a> {
 impl<'a> Block<'a> {
     /// A block that will have `columns` columns of `rows` rows.
     pub fn new(encoding: Encoding<'a>, columns: usize, rows: usize) -> Self {
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity((columns * rows * USUAL_CELL_BYTES).min(MAX_ROOM_BYTES));
         put_varuint(&mut out, columns);
         put_varuint(&mut out, rows);
         let (rules, replaced) = (Rules::default(), Replaced::default());
@@ -105,28 +109,53 @@ impl<'a> Block<'a> {
     ) {
         let (encoding, rows) = (self.encoding, self.rows);
         let (out, misfits) = self.begin(name, ty);
+        let micros = |micros: i64, out: &mut Vec<u8>| plain_micros(micros, encoding.profile, out);
         match (plain, ty.bare()) {
             (Plain::Int, ColumnType::Int { signed: true, bits: 64 }) => {
-                copy(&leaf::int::<i64>(), plain_int, rows, json, value, out, misfits);
+                copy(&leaf::int::<i64>(), from_json(&json, plain_int), rows, value, out, misfits);
             }
             (Plain::Text, ColumnType::String) => {
-                copy(&leaf::string(encoding.decode), plain_text, rows, json, value, out, misfits);
+                copy(&leaf::string(encoding.decode), from_json(&json, plain_text), rows, value, out, misfits);
+            }
+            (Plain::Float, ColumnType::Float64) if !misfits.rules.in_key => {
+                copy(&leaf::float64(), from_json(&json, plain_float), rows, value, out, misfits);
+            }
+            (Plain::Bool, ColumnType::Bool) => {
+                copy(&leaf::boolean(), from_json(&json, plain_bool), rows, value, out, misfits);
+            }
+            (Plain::Micros, ColumnType::DateTime64(6, _)) => {
+                let plain = |json: &[u8], out: &mut Vec<u8>| {
+                    value::plain_int(json).is_some_and(|number| micros(number, out))
+                };
+                let leaf = leaf::datetime64(6, encoding.profile);
+                copy(&leaf, from_json(&json, plain), rows, value, out, misfits);
             }
             _ => encode_values(encoding, rows, (0..rows).map(value), out, misfits),
         }
     }
 
     /// Adds a column that the transform computed: its cells at `cells`, one for each row of the block.
-    pub fn computed(
-        &mut self,
-        name: &str,
-        ty: &ColumnType,
-        column: &Column,
-        kind: Kind,
-        cells: impl Iterator<Item = usize>,
-    ) {
-        let values = cells.map(|index| cell(column, kind, index));
-        self.column(name, ty, values);
+    pub fn computed(&mut self, name: &str, ty: &ColumnType, column: &Column, kind: Kind, cells: &[usize]) {
+        let value = |row: usize| match cells.get(row) {
+            Some(index) => cell(column, kind, *index),
+            None => Err(NO_VALUE.to_owned()),
+        };
+        let (encoding, rows) = (self.encoding, self.rows);
+        let (out, misfits) = self.begin(name, ty);
+        match (kind, &column.cells, ty.bare()) {
+            (Kind::Timestamp, Cells::Ints(ints), ColumnType::DateTime64(6, _)) => {
+                let plain = |row: usize, out: &mut Vec<u8>| {
+                    cells.get(row).is_some_and(|index| {
+                        column.states.get(*index).is_none_or(|state| *state == state::PRESENT)
+                            && ints
+                                .get(*index)
+                                .is_some_and(|micros| plain_micros(*micros, encoding.profile, out))
+                    })
+                };
+                copy(&leaf::datetime64(6, encoding.profile), plain, rows, value, out, misfits);
+            }
+            _ => encode_values(encoding, rows, (0..rows).map(value), out, misfits),
+        }
     }
 
     /// The arrays of a Nested column must be equally long in each row: the server would refuse the whole block.
@@ -356,22 +385,29 @@ fn fill<'v, W: Fn(&Value<'_>, &mut Vec<u8>) -> Result<(), String>>(
 
 const NO_VALUE: &str = "it has no value for this row";
 
-/// As [`fill`], but for cells that `plain` can write from their JSON.
+/// As [`fill`], but for rows of which `plain` can write the value.
 fn copy<'v, W: Fn(&Value<'_>, &mut Vec<u8>) -> Result<(), String>>(
     leaf: &Leaf<W>,
-    plain: impl Fn(&[u8], &mut Vec<u8>) -> bool,
+    plain: impl Fn(usize, &mut Vec<u8>) -> bool,
     rows: usize,
-    json: impl Fn(usize) -> Option<&'v [u8]>,
     value: impl Fn(usize) -> Result<Value<'v>, String>,
     out: &mut Vec<u8>,
     mut misfits: Misfits<'_>,
 ) {
     let nulls = put_nulls(misfits.ty.is_nullable(), rows, out);
     for row in 0..rows {
-        if misfits.is_blank(row) || !json(row).is_some_and(|json| plain(json, out)) {
+        if misfits.is_blank(row) || !plain(row, out) {
             put(leaf, row, &value(row), nulls, out, &mut misfits);
         }
     }
+}
+
+/// What writes a row's value if it can be copied from its JSON.
+fn from_json<'v>(
+    json: impl Fn(usize) -> Option<&'v [u8]>,
+    plain: impl Fn(&[u8], &mut Vec<u8>) -> bool,
+) -> impl Fn(usize, &mut Vec<u8>) -> bool {
+    move |row, out| json(row).is_some_and(|json| plain(json, out))
 }
 
 /// How long a row's array is; the column's offsets begin at `at`.
@@ -439,6 +475,32 @@ fn plain_text(json: &[u8], out: &mut Vec<u8>) -> bool {
         put_text(out, text);
         true
     })
+}
+
+fn plain_float(json: &[u8], out: &mut Vec<u8>) -> bool {
+    value::plain_float(json).is_some_and(|number| {
+        out.extend_from_slice(&number.to_le_bytes());
+        true
+    })
+}
+
+fn plain_bool(json: &[u8], out: &mut Vec<u8>) -> bool {
+    match json {
+        b"true" => out.push(1),
+        b"false" => out.push(0),
+        _ => return false,
+    }
+    true
+}
+
+/// Microseconds since 1970, for a column that counts them.
+fn plain_micros(micros: i64, profile: &Profile, out: &mut Vec<u8>) -> bool {
+    let (first, last) = profile.datetime64_seconds.unwrap_or(calendar::NOWHERE);
+    let fits = (first..=last).contains(&micros.div_euclid(1_000_000));
+    if fits {
+        out.extend_from_slice(&micros.to_le_bytes());
+    }
+    fits
 }
 
 /// Appends a number in seven-bit groups, the lowest first.

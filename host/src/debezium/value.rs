@@ -151,6 +151,13 @@ pub fn plain_int(json: &[u8]) -> Option<i64> {
     Some(if negative { -number } else { number })
 }
 
+/// A number of at most so many characters as a double has digits. None where a closer look is needed, by
+/// [`decode`].
+pub fn plain_float(json: &[u8]) -> Option<f64> {
+    let (b'-' | b'0'..=b'9', true) = (json.first()?, json.len() <= DIGITS_OF_A_DOUBLE) else { return None };
+    str::from_utf8(json).ok()?.parse().ok().filter(|number: &f64| number.is_finite())
+}
+
 /// The number that eight digits are.
 fn eight_digits(word: [u8; 8]) -> Option<i64> {
     const ZEROS: u64 = u64::from_le_bytes([b'0'; 8]);
@@ -706,6 +713,15 @@ mod tests {
         fn any_float_comes_back(value in any::<f64>().prop_filter("finite", |value| value.is_finite())) {
             let json = serde_json::to_string(&value).unwrap();
             prop_assert_eq!(ok(&Wire::Float64, &json), Value::Float(value));
+        }
+
+        #[test]
+        fn a_plain_float_is_what_decoding_makes_of_it(json in "-?[0-9]{1,12}(\\.[0-9]{1,8})?([eE][-+]?[0-9]{1,3})?|[-0-9.eE\"]{0,20}") {
+            if let Some(number) = plain_float(json.as_bytes()) {
+                for wire in [Wire::Float64, Wire::Guess(Guess::Float)] {
+                    prop_assert_eq!(ok(&wire, &json), Value::Float(number));
+                }
+            }
         }
 
         #[test]

@@ -55,6 +55,13 @@ pub(super) fn float64() -> Leaf<impl Fn(&Value<'_>, &mut Vec<u8>) -> Result<(), 
     })
 }
 
+pub(super) fn boolean() -> Leaf<impl Fn(&Value<'_>, &mut Vec<u8>) -> Result<(), String>> {
+    zeros(1, |value: &Value<'_>, out: &mut Vec<u8>| {
+        out.push(u8::from(number::boolean(value)?));
+        Ok(())
+    })
+}
+
 pub(super) fn string(decode: Decode) -> Leaf<impl Fn(&Value<'_>, &mut Vec<u8>) -> Result<(), String>> {
     zeros(1, move |value: &Value<'_>, out: &mut Vec<u8>| {
         put_text(out, &text::canonical(value, decode)?);
@@ -81,10 +88,7 @@ pub(super) fn any<'t>(ty: &'t ColumnType, encoding: Encoding<'t>) -> Leaf<Write<
             Ok(())
         })),
         ColumnType::Float64 => boxed(float64()),
-        ColumnType::Bool => boxed(zeros(1, |value: &Value<'_>, out: &mut Vec<u8>| {
-            out.push(u8::from(number::boolean(value)?));
-            Ok(())
-        })),
+        ColumnType::Bool => boxed(boolean()),
         ColumnType::String => boxed(string(encoding.decode)),
         ColumnType::FixedString(size) => {
             let size = *size as usize;

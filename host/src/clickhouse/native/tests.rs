@@ -4,7 +4,7 @@ use serde_json::json;
 use super::*;
 use crate::clickhouse::rows::read_block;
 use crate::columns::Blobs;
-use crate::debezium::shape::Wire;
+use crate::debezium::shape::{Guess, Wire};
 
 fn decode<'a>(wire: &'a Wire, json: &'a str) -> Result<Value<'a>, String> {
     let wrong = || "the element is not what its wire says".to_owned();
@@ -178,7 +178,7 @@ fn computed_cells_are_values_of_their_kind() {
     ] {
         let profile = Profile::default();
         let mut block = Block::new(Encoding { profile: &profile, decode }, 1, 1);
-        block.computed("x", &ty(column_type), &column(cells), kind, std::iter::once(1));
+        block.computed("x", &ty(column_type), &column(cells), kind, &[1]);
         let (bytes, failed) = block.finish();
         assert_eq!(failed, [], "{kind:?}");
         assert_eq!(read_block(&bytes).expect("a good block").rows, [[expected]], "{kind:?}");
@@ -402,12 +402,19 @@ proptest! {
 proptest! {
     #[test]
     fn copied_cells_are_written_as_their_values_are(
-        cells in prop::collection::vec("null|-?[0-9]{1,20}|\"([a-zé]|\\\\n){0,40}\"|\"__debezium_unavailable_value\"|", 0..20),
+        cells in prop::collection::vec("null|true|false|-?[0-9]{1,20}|-?[0-9]{1,10}\\.[0-9]{1,10}([eE][-+]?[0-9]{1,3})?|9223372036825200000|\"([a-zé]|\\\\n){0,40}\"|\"__debezium_unavailable_value\"|", 0..20),
         nullable: bool,
-        text: bool,
+        (wire, name) in prop::sample::select(vec![
+            (Wire::Text, "String"),
+            (Wire::Int(64), "Int64"),
+            (Wire::Float64, "Float64"),
+            (Wire::Guess(Guess::Float), "Float64"),
+            (Wire::Bool, "Bool"),
+            (Wire::TimestampMicros, "DateTime64(6, 'UTC')"),
+        ]),
     ) {
-        let (wire, plain, name) =
-            if text { (Wire::Text, Plain::Text, "String") } else { (Wire::Int(64), Plain::Int, "Int64") };
+        let plain = Plain::of(Some(&wire));
+        prop_assert_ne!(plain, Plain::No);
         let ty = ty(&if nullable { format!("Nullable({name})") } else { name.to_owned() });
         let profile = Profile::default();
         let encoding = Encoding { profile: &profile, decode: value::decode };
@@ -417,6 +424,25 @@ proptest! {
         let mut valued = Block::new(encoding, 1, cells.len());
         valued.column("x", &ty, (0..cells.len()).map(value));
         prop_assert_eq!(copied.finish(), valued.finish());
+    }
+
+    #[test]
+    fn computed_times_are_written_as_their_values_are(
+        times in prop::collection::vec((any::<i64>(), -62_000_000_000_000_000_i64..260_000_000_000_000_000, 0_u8..8), 0..20),
+        nullable: bool,
+    ) {
+        let ty = ty(if nullable { "Nullable(DateTime64(6, 'UTC'))" } else { "DateTime64(6, 'UTC')" });
+        let cells = times.iter().map(|(any, near, which)| match which { 0 => *any, 1 => i64::MAX, _ => *near });
+        let states = times.iter().map(|(_, _, which)| u8::from(*which == 7)).collect();
+        let column = Column { states, cells: Cells::Ints(cells.collect()) };
+        let which: Vec<usize> = (0..times.len()).rev().collect();
+        let profile = Profile::default();
+        let encoding = Encoding { profile: &profile, decode: value::decode };
+        let mut computed = Block::new(encoding, 1, which.len());
+        computed.computed("x", &ty, &column, Kind::Timestamp, &which);
+        let mut valued = Block::new(encoding, 1, which.len());
+        valued.column("x", &ty, which.iter().map(|index| cell(&column, Kind::Timestamp, *index)));
+        prop_assert_eq!(computed.finish(), valued.finish());
     }
 }
 
