@@ -138,6 +138,20 @@ pub struct OpenBatch {
     sealed_last: Option<i64>,
 }
 
+/// How large a batch was; the next one of its partition is about as large.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Room {
+    bytes: usize,
+    records: usize,
+}
+
+impl Room {
+    /// What this batch takes.
+    pub fn of(batch: &Batch) -> Self {
+        Room { bytes: batch.arena.len(), records: batch.records.len() }
+    }
+}
+
 /// One record before it is copied into a batch.
 #[derive(Debug, Clone, Copy)]
 pub struct Incoming<'a> {
@@ -164,6 +178,14 @@ impl OpenBatch {
         let last = first - 1;
         let batch = Batch { topic, partition, epoch: 0, first, last, arena, records, headers };
         OpenBatch { batch, opened: now, sealed_last }
+    }
+
+    /// Makes room for as much as `like` has, so that filling it does not move what is there already.
+    #[must_use]
+    pub fn with_room(mut self, like: Room) -> Self {
+        self.batch.arena.reserve(like.bytes);
+        self.batch.records.reserve(like.records);
+        self
     }
 
     /// Whether `record` belongs into this batch. If not, the batch is to be closed first.

@@ -64,6 +64,8 @@ pub struct KafkaInput {
     limits: BatchLimits,
     headers: HeaderNames,
     partitions: HashMap<Partition, Reading>,
+    /// That of the last record: nearly always that of the next one, too.
+    last: Option<Partition>,
     ready: VecDeque<SourceBatch>,
     paused: bool,
     open_bytes: usize,
@@ -120,6 +122,7 @@ pub fn open(
         limits,
         headers,
         partitions: HashMap::new(),
+        last: None,
         ready: VecDeque::new(),
         paused: false,
         open_bytes: 0,
@@ -301,8 +304,10 @@ impl KafkaInput {
     }
 
     fn take(&mut self, message: &BorrowedMessage<'_>) -> Result<()> {
-        let key: Partition = (message.topic().into(), message.partition());
-        let Some(reading) = self.partitions.get_mut(&key) else {
+        let (topic, partition) = (message.topic(), message.partition());
+        let last = self.last.take().filter(|last| *last.0 == *topic && last.1 == partition);
+        let last = self.last.insert(last.unwrap_or_else(|| (topic.into(), partition)));
+        let Some(reading) = self.partitions.get_mut(last) else {
             return Ok(()); // fetched before its partition was revoked
         };
         let headers = kept_headers(message, &self.headers);

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 
 use super::SourceBatch;
 use super::kafka::ownership::Partition;
-use crate::batch::{Incoming, OpenBatch};
+use crate::batch::{Incoming, OpenBatch, Room};
 use crate::chaos;
 use crate::commit::{Position, Seal};
 use crate::config::BatchLimits;
@@ -21,6 +21,8 @@ pub struct Reading {
     /// The next range's first offset, or the next record's.
     next: i64,
     open: Option<OpenBatch>,
+    /// The size of the last batch.
+    room: Room,
     /// The range that comes next was sealed before.
     seal: Option<Seal>,
     /// Rows of records before this offset may stand already.
@@ -40,8 +42,8 @@ impl Reading {
         incarnation: Arc<Incarnation>,
     ) -> Self {
         let Position { start, seal, written_to, .. } = position;
-        let (open, at_end, written_to) = (None, false, written_to.unwrap_or(start));
-        Reading { partition, assignment, next: start, open, seal, written_to, at_end, incarnation }
+        let (open, room, at_end, written_to) = (None, Room::default(), false, written_to.unwrap_or(start));
+        Reading { partition, assignment, next: start, open, room, seal, written_to, at_end, incarnation }
     }
 
     /// The offset that comes next.
@@ -109,10 +111,10 @@ impl Reading {
     }
 
     fn open(&mut self, now: Instant) -> &mut OpenBatch {
-        let Reading { partition, next, seal, .. } = self;
+        let Reading { partition, next, seal, room, .. } = self;
         self.open.get_or_insert_with(|| {
             let sealed_last = seal.as_ref().map(|seal| seal.last);
-            OpenBatch::new(partition.0.clone(), partition.1, *next, sealed_last, now)
+            OpenBatch::new(partition.0.clone(), partition.1, *next, sealed_last, now).with_room(*room)
         })
     }
 
@@ -121,6 +123,7 @@ impl Reading {
         let recovered = if open.is_sealed() { self.seal.take() } else { None };
         let mut batch = open.close();
         batch.epoch = self.incarnation.epoch;
+        self.room = Room::of(&batch);
         self.next = self.next.max(batch.last + 1);
         chaos::point("closed");
         let written_before = batch.first < self.written_to;
