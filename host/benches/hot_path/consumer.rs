@@ -61,23 +61,24 @@ struct Lean<'a> {
     after: Option<Row<'a>>,
 }
 
+/// A row of the table.
 #[derive(Deserialize)]
-struct Row<'a> {
-    id: i64,
-    customer_id: Option<i64>,
+pub struct Row<'a> {
+    pub id: i64,
+    pub customer_id: Option<i64>,
     #[serde(borrow)]
-    status: Option<Cow<'a, str>>,
+    pub status: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    currency: Option<Cow<'a, str>>,
-    total: Option<f64>,
-    is_gift: Option<bool>,
+    pub currency: Option<Cow<'a, str>>,
+    pub total: Option<f64>,
+    pub is_gift: Option<bool>,
     #[serde(borrow)]
-    email: Option<Cow<'a, str>>,
+    pub email: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    note: Option<Cow<'a, str>>,
-    created_at: Option<i64>,
+    pub note: Option<Cow<'a, str>>,
+    pub created_at: Option<i64>,
     #[serde(borrow)]
-    updated_at: Option<Cow<'a, str>>,
+    pub updated_at: Option<Cow<'a, str>>,
 }
 
 /// Parses one event, and appends its row; none where it is no event.
@@ -88,6 +89,8 @@ pub struct Consumer {
     name: &'static str,
     parse: Parse,
     digest: String,
+    /// Its buffers are used again for the next batch.
+    rows: Rows,
 }
 
 impl Consumer {
@@ -99,7 +102,12 @@ impl Consumer {
             ("typed serde_json", |json, rows| typed(serde_json::from_slice(json).ok()?, rows)),
             ("serde_json::Value", |json, rows| value(&serde_json::from_slice(json).ok()?, rows)),
         ];
-        parsers.map(|(name, parse)| Consumer { name, parse, digest: digest.to_owned() })
+        parsers.map(|(name, parse)| Consumer {
+            name,
+            parse,
+            digest: digest.to_owned(),
+            rows: Rows::default(),
+        })
     }
 }
 
@@ -137,20 +145,20 @@ impl Design for Consumer {
     }
 
     fn block(&mut self, first: i64, records: &[Record<'_>]) -> Vec<u8> {
-        let mut rows = Rows::default();
+        self.rows.clear();
         for (offset, (_, value)) in (first..).zip(records) {
-            rows.offset = offset;
-            (self.parse)(value, &mut rows).expect("every event of the corpus can be parsed");
+            self.rows.offset = offset;
+            (self.parse)(value, &mut self.rows).expect("every event of the corpus can be parsed");
         }
-        rows.block(&self.digest)
+        self.rows.block(&self.digest)
     }
 }
 
 /// The columns of a block that is being filled.
 #[derive(Default)]
-struct Rows {
+pub struct Rows {
     /// Of the event that is being parsed.
-    offset: i64,
+    pub offset: i64,
     rows: usize,
     id: Vec<u8>,
     customer_id: Column,
@@ -173,6 +181,11 @@ struct Column {
 }
 
 impl Column {
+    fn clear(&mut self) {
+        self.nulls.clear();
+        self.cells.clear();
+    }
+
     fn number<const BYTES: usize>(&mut self, cell: Option<[u8; BYTES]>) {
         self.nulls.push(cell.is_none().into());
         self.cells.extend_from_slice(&cell.unwrap_or([0; BYTES]));
@@ -185,8 +198,28 @@ impl Column {
 }
 
 impl Rows {
-    /// Nothing where a time is none.
-    fn push(&mut self, row: &Row<'_>) -> Option<()> {
+    /// Takes all rows out.
+    pub fn clear(&mut self) {
+        self.rows = 0;
+        self.id.clear();
+        self.offsets.clear();
+        for column in [
+            &mut self.customer_id,
+            &mut self.status,
+            &mut self.currency,
+            &mut self.total,
+            &mut self.is_gift,
+            &mut self.email,
+            &mut self.note,
+            &mut self.created_at,
+            &mut self.updated_at,
+        ] {
+            column.clear();
+        }
+    }
+
+    /// Appends a row. Nothing where a time is none.
+    pub fn push(&mut self, row: &Row<'_>) -> Option<()> {
         let micros = |number| Unit::guess(number).since_1970(number).filter(|instant| instant.nanos == 0);
         let created_at = match row.created_at {
             Some(number) => Some(micros(number)?.micros),
@@ -211,7 +244,8 @@ impl Rows {
         Some(())
     }
 
-    fn block(&self, digest: &str) -> Vec<u8> {
+    /// The rows as a block.
+    pub fn block(&self, digest: &str) -> Vec<u8> {
         const TIME: &str = "Nullable(DateTime64(6, 'UTC'))";
         const TEXT: &str = "Nullable(String)";
         let mut out = Vec::new();

@@ -8,11 +8,10 @@ use std::sync::Arc;
 use host::batch::Batch;
 use host::clickhouse::ddl;
 use host::clickhouse::profile::Profile;
-use host::columns::{self, Blobs, Cells, Column, Kind};
+use host::columns::{self, Blobs, Cells, Column, Input, Kind};
 use host::debezium::shape::Shape;
-use host::debezium::{Decoded, Decoder};
-use host::transform::Transform;
-use host::transform::plan::Plan;
+use host::debezium::{Decoded, Decoder, Op};
+use host::transform::plan::{Origin, Output, OutputColumn, Plan};
 use host::transform::run::ShapeRows;
 use rowgate_transform::bindings::rowgate::transform::types as sdk;
 use rowgate_transform::{Field, Instance, Table};
@@ -21,9 +20,8 @@ use update_only::UpdateOnly;
 use crate::pipeline::Step;
 
 /// The transform without wasm.
+#[derive(Default)]
 pub struct Twin {
-    /// Asked once for the plan in the host's types.
-    transform: Transform,
     known: Option<Known>,
 }
 
@@ -33,51 +31,101 @@ struct Known {
     table: Table,
 }
 
-impl Twin {
-    pub fn new(transform: Transform) -> Self {
-        Twin { transform, known: None }
+impl Known {
+    fn new(shape: &Arc<Shape>) -> Self {
+        let table = table(shape);
+        let plan = prepared(&table).1;
+        Known { shape: shape.clone(), plan: plan_of(plan).into(), table }
     }
+}
+
+/// As fresh as the host's.
+fn prepared(table: &Table) -> (Instance<UpdateOnly>, sdk::Plan) {
+    let mut instance = Instance::<UpdateOnly>::new();
+    instance.configure(vec![]).unwrap();
+    let plan = instance.prepare(table).unwrap();
+    (instance, plan)
 }
 
 impl Step for Twin {
     fn rows(&mut self, batch: &Batch, decoded: &Decoded, decoder: &Decoder) -> ShapeRows {
         let shape = decoder.shape(decoded.changes[0].shape);
-        let Known { shape, plan, table } = self.known.get_or_insert_with(|| {
-            let plan = self.transform.open().unwrap().prepare(shape).unwrap();
-            Known { shape: shape.clone(), plan: plan.into(), table: table(shape) }
-        });
-        let kept = (0..).zip(&decoded.changes).filter(|(_, change)| {
-            assert_eq!(change.shape, shape.id, "the corpus has one shape");
-            plan.ops.has(change.op)
-        });
-        let kept: Vec<u32> = kept.map(|(index, _)| index).collect();
-        let columns = plan.reads.iter().map(|input| {
-            let read = columns::read(batch, decoded, shape, &kept, input);
-            assert!(read.failures.is_empty());
-            sdk::Column { states: read.column.states, cells: to_sdk(read.column.cells) }
-        });
+        let Known { shape, plan, table } = self.known.get_or_insert_with(|| Known::new(shape));
+        let (kept, columns) = asked(batch, decoded, shape, plan);
+        let columns = columns.into_iter();
+        let columns =
+            columns.map(|column| sdk::Column { states: column.states, cells: to_sdk(column.cells) });
         let input = sdk::Batch { table: shape.id, rows: kept.len() as u32, columns: columns.collect() };
-
-        // As fresh as the host's.
-        let mut instance = Instance::<UpdateOnly>::new();
-        instance.configure(vec![]).unwrap();
-        instance.prepare(table).unwrap();
+        let (mut instance, _) = prepared(table);
         let mut answer = instance.apply(&input).unwrap();
-
         assert!(answer.rejects.is_empty());
         let part = answer.parts.pop().unwrap();
         let computed = part.computed.into_iter();
-        ShapeRows {
-            shape: shape.clone(),
-            plan: plan.clone(),
-            output: 0,
-            seqs: vec![0; part.rows.len()],
-            standings: vec![],
-            changes: part.rows.into_iter().map(|row| kept[row as usize]).collect(),
-            computed: computed
-                .map(|column| Column { states: column.states, cells: from_sdk(column.cells) })
-                .collect(),
+        let computed = computed.map(|column| Column { states: column.states, cells: from_sdk(column.cells) });
+        made(shape, plan, &kept, part.rows, computed.collect())
+    }
+}
+
+/// The changes that the plan asks for, and the columns that it reads of them.
+pub fn asked(batch: &Batch, decoded: &Decoded, shape: &Shape, plan: &Plan) -> (Vec<u32>, Vec<Column>) {
+    let kept = (0..).zip(&decoded.changes).filter(|(_, change)| {
+        assert_eq!(change.shape, shape.id, "the corpus has one shape");
+        plan.ops.has(change.op)
+    });
+    let kept: Vec<u32> = kept.map(|(index, _)| index).collect();
+    let columns = plan.reads.iter().map(|input| {
+        let read = columns::read(batch, decoded, shape, &kept, input);
+        assert!(read.failures.is_empty());
+        read.column
+    });
+    let columns = columns.collect();
+    (kept, columns)
+}
+
+/// The rows of an answer that has a row at most of each of the changes `kept`.
+pub fn made(
+    shape: &Arc<Shape>,
+    plan: &Arc<Plan>,
+    kept: &[u32],
+    rows: Vec<u32>,
+    computed: Vec<Column>,
+) -> ShapeRows {
+    ShapeRows {
+        shape: shape.clone(),
+        plan: plan.clone(),
+        output: 0,
+        seqs: vec![0; rows.len()],
+        standings: vec![],
+        changes: rows.into_iter().map(|row| kept[row as usize]).collect(),
+        computed,
+    }
+}
+
+/// The plan in the host's types.
+fn plan_of(plan: sdk::Plan) -> Plan {
+    assert!(plan.ops == sdk::Ops::UPDATE, "the transform keeps updates");
+    let ops = [Op::Update].into_iter().collect();
+    let input = |input| match input {
+        sdk::Input::After(field) => Input::After(field),
+        sdk::Input::Op => Input::Op,
+        other => panic!("the transform asks for {other:?}"),
+    };
+    let origin = |origin| match origin {
+        sdk::Origin::Copy(from) => Origin::Copy(input(from)),
+        sdk::Origin::Computed(computed) if computed.kind == sdk::Kind::Timestamp => {
+            Origin::Computed { kind: Kind::Timestamp, nullable: computed.nullable, target_type: None }
         }
+        other => panic!("the transform makes {other:?}"),
+    };
+    let output = |output: sdk::Output| {
+        let columns = output.columns.into_iter();
+        let columns = columns.map(|column| OutputColumn { name: column.name, origin: origin(column.origin) });
+        Output { target: output.target, columns: columns.collect(), key: output.key }
+    };
+    Plan {
+        ops,
+        reads: plan.reads.into_iter().map(input).collect(),
+        outputs: plan.outputs.into_iter().map(output).collect(),
     }
 }
 

@@ -3,18 +3,20 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use host::batch::{Batch, Incoming, OpenBatch};
+use host::batch::{Batch, Incoming, OpenBatch, Room};
 use host::clickhouse::block::{self, Values};
 use host::clickhouse::convert::Profile;
 use host::clickhouse::table::{Binding, Table, planned_columns};
 use host::config::{BatchLimits, SandboxLimits};
+use host::debezium::scan::Lanes;
 use host::debezium::{Decoded, Decoder};
 use host::transform::engine::Engine;
+use host::transform::plan::Plan;
 use host::transform::run::{self, Plans, ShapeRows};
-use host::transform::{self, Transform};
+use host::transform::{self, Instance, Transform};
 
 use crate::corpus::{Record, TOPIC};
-use crate::native::Twin;
+use crate::native::{self, Twin};
 use crate::{Design, TRANSFORM_DIGITS};
 
 /// Never reached: the bench cuts its batches itself.
@@ -34,6 +36,7 @@ pub struct Pipeline<S> {
     step: S,
     topic: Arc<str>,
     decoder: Decoder,
+    room: Room,
     binding: Option<Binding>,
     profile: Profile,
     digest: String,
@@ -54,45 +57,85 @@ impl Step for Wasm {
     }
 }
 
-/// The host with the transform that it ships, and its twin with the same transform compiled in.
-pub fn designs() -> (Pipeline<Wasm>, Pipeline<Twin>) {
+/// The same in one instance for all batches, which the host never does.
+pub struct Reused {
+    instance: Instance,
+    plan: Option<Arc<Plan>>,
+}
+
+impl Step for Reused {
+    fn rows(&mut self, batch: &Batch, decoded: &Decoded, decoder: &Decoder) -> ShapeRows {
+        let shape = decoder.shape(decoded.changes[0].shape);
+        let plan = self.plan.get_or_insert_with(|| self.instance.prepare(shape).unwrap().into());
+        let (kept, columns) = native::asked(batch, decoded, shape, plan);
+        let mut answer = self.instance.apply(shape.id, plan, kept.len(), &columns).unwrap();
+        assert!(answer.rejects.is_empty());
+        let part = answer.parts.pop().unwrap();
+        native::made(shape, plan, &kept, part.rows, part.computed)
+    }
+}
+
+/// The host with the transform that it ships.
+pub fn host() -> Pipeline<Wasm> {
+    let transform = built_in();
+    let digest = digest();
+    Pipeline::new("host", Wasm { transform, plans: Plans::default() }, &digest)
+}
+
+/// The host with one instance for all batches.
+pub fn reused() -> Pipeline<Reused> {
+    let instance = built_in().open().unwrap();
+    Pipeline::new("reused instance", Reused { instance, plan: None }, &digest())
+}
+
+/// The host with the same transform compiled in.
+pub fn twin() -> Pipeline<Twin> {
+    Pipeline::new("twin", Twin::default(), &digest())
+}
+
+/// Its digest, as the host writes it into rows.
+pub fn digest() -> String {
+    transform::digest(transform::BUILT_IN)[..TRANSFORM_DIGITS].to_owned()
+}
+
+fn built_in() -> Transform {
     let engine = Engine::new(SANDBOX.memory_mib as usize).unwrap();
-    let transform = Transform::load(&engine, transform::BUILT_IN, vec![], SANDBOX).unwrap();
-    let digest = transform.digest()[..TRANSFORM_DIGITS].to_owned();
-    let twin = Twin::new(transform.clone());
-    let wasm = Wasm { transform, plans: Plans::default() };
-    (Pipeline::new("host", wasm, &digest), Pipeline::new("twin", twin, &digest))
+    Transform::load(&engine, transform::BUILT_IN, vec![], SANDBOX).unwrap()
 }
 
 impl<S: Step> Pipeline<S> {
+    /// The same, where scanners look at bytes in this way.
+    pub fn with(mut self, name: &'static str, lanes: Lanes) -> Self {
+        (self.name, self.decoder) = (name, self.decoder.with_lanes(lanes));
+        self
+    }
+
     fn new(name: &'static str, step: S, digest: &str) -> Self {
         Pipeline {
             name,
             step,
             topic: TOPIC.into(),
             decoder: Decoder::new(),
+            room: Room::default(),
             binding: None,
             profile: Profile::default(),
             digest: digest.to_owned(),
         }
     }
 
-    /// What is written as `_transform`.
-    pub fn digest(&self) -> &str {
-        &self.digest
-    }
-
     /// The records copied into a batch, as the source does.
-    fn batch(&self, first: i64, records: &[Record<'_>]) -> Batch {
+    fn batch(&mut self, first: i64, records: &[Record<'_>]) -> Batch {
         let now = Instant::now();
-        let mut open = OpenBatch::new(self.topic.clone(), 0, first, None, now);
+        let mut open = OpenBatch::new(self.topic.clone(), 0, first, None, now).with_room(self.room);
         for (offset, (key, value)) in (first..).zip(records) {
             let (key, value) = (Some(*key), Some(*value));
             let record = Incoming { offset, timestamp_ms: None, key, value, headers: &[] };
             assert!(open.takes(&record, &BATCH));
             open.push(&record, now);
         }
-        open.close()
+        let batch = open.close();
+        self.room = Room::of(&batch);
+        batch
     }
 }
 

@@ -42,6 +42,12 @@ impl Ops {
     }
 }
 
+impl FromIterator<Op> for Ops {
+    fn from_iter<I: IntoIterator<Item = Op>>(ops: I) -> Self {
+        Ops(ops.into_iter().fold(0, |set, op| set | 1 << op as u8))
+    }
+}
+
 /// What a transform does with the changes of one shape.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
@@ -136,7 +142,7 @@ fn ops(flags: wit::Ops) -> Ops {
         (wit::Ops::TRUNCATE, Op::Truncate),
         (wit::Ops::MESSAGE, Op::Message),
     ];
-    Ops(pairs.iter().filter(|(flag, _)| flags.contains(*flag)).fold(0, |set, (_, op)| set | 1 << *op as u8))
+    pairs.iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, op)| *op).collect()
 }
 
 fn output(output: wit::Output, shape: &Shape) -> Result<Output, String> {
