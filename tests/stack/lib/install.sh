@@ -17,7 +17,7 @@ compiles_to_wasm() {
   sysroot=$(cd "$CLONE" && rustc --print sysroot 2>/dev/null) && [ -d "$sysroot/lib/rustlib/wasm32-unknown-unknown/lib" ]
 }
 
-# missing_packages [mariadb]: the Debian packages that bring what is missing, one a line.
+# missing_packages [mariadb | valgrind]...: the Debian packages that bring what is missing, one a line.
 missing_packages() {
   has cc && has make || echo build-essential
   has pkg-config || echo pkg-config
@@ -31,16 +31,19 @@ missing_packages() {
   has setpriv && has flock || echo util-linux
   [ -x "$PG_BIN/postgres" ] && [ -x "$PG_BIN/psql" ] || echo postgresql
   # The server without the package that would run it as a service of the system.
-  [ "${1:-}" != mariadb ] || { [ -x "$MARIADBD" ] && [ -x "$MARIADB" ]; } || printf '%s\n' mariadb-server-core mariadb-client-core
+  [[ " $* " != *" mariadb "* ]] || { [ -x "$MARIADBD" ] && [ -x "$MARIADB" ]; } || printf '%s\n' mariadb-server-core mariadb-client-core
+  [[ " $* " != *" valgrind "* ]] || has valgrind || echo valgrind
   if ! compiles_to_wasm; then
     [ -x /usr/bin/rustc ] && [ -x /usr/bin/cargo ] && [ -d /usr/lib/rustlib/src/rust/library/std ] || printf '%s\n' rustc-web cargo-web rust-web-src
   fi
 }
 
-# install_packages [mariadb]: as root installs what is missing, otherwise names it and fails with status 3.
+# install_packages [mariadb | valgrind]...: as root installs what is missing, otherwise names it and fails with status 3.
 install_packages() {
-  local missing
-  case ${1:-} in '' | mariadb) ;; *) echo "stack: nothing is installed for '$1'" >&2; exit 2 ;; esac
+  local missing what
+  for what in "$@"; do
+    case $what in mariadb | valgrind) ;; *) echo "stack: nothing is installed for '$what'" >&2; exit 2 ;; esac
+  done
   if ! has cargo || ! has rustc; then
     echo 'stack: no Rust toolchain; install one with rustup (rust-toolchain.toml names the version)' >&2
     exit 3
