@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/rowgate/target
 STACK := tests/stack/stack
 
-.PHONY: help demo clean-demo test properties model lint fmt bench count fuzz zoo chaos soak guests stack-up stack-down check
+.PHONY: help demo clean-demo test properties swaps model lint fmt bench count fuzz zoo chaos soak guests stack-up stack-down check
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -28,6 +28,9 @@ test: check ## every check and every test: unit, component, and end to end with 
 
 properties: ## 100,000 values of each kind to ClickHouse and back (`make test` takes 2,000)
 	PROPERTY_CASES=$${PROPERTY_CASES:-100000} cargo test -p tests --test it -- properties --nocapture
+
+swaps: ## 1,000 swaps of the transform under load, none lost or doubled (`make test` does 25)
+	SWAPS=$${SWAPS:-1000} cargo test -p tests --test it -- swaps_under_load --nocapture
 
 model: ## delivery against a simulated log and server: every history of 2 faults, and 100,000 random ones (ROWGATE_SEED=1)
 	ROWGATE_FAULTS=$${ROWGATE_FAULTS:-2} ROWGATE_HISTORIES=$${ROWGATE_HISTORIES:-100000} \

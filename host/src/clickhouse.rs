@@ -23,3 +23,4 @@ pub mod block;
 pub mod insert;
 pub mod target;
 pub mod topics;
+pub mod transforms;

@@ -46,6 +46,8 @@ pub struct Settings {
     pub records: Options,
     /// The transform's file; none is the built-in one.
     pub transform: Option<PathBuf>,
+    /// Whether that file is watched, and what it becomes is run.
+    pub watch: bool,
     /// Parameters of the transform, each name once, in the order of their layers.
     pub params: Named,
     /// Where transforms are kept that ranges were sealed by; none: nowhere.
@@ -420,6 +422,13 @@ impl Settings {
     /// What this host does not understand, or cannot do with the rest of its settings.
     pub fn as_sealed(&self, then: &Deciding) -> Result<Settings, Mistakes> {
         validate::as_sealed(self, then)
+    }
+
+    /// The same, with other parameters for the transform.
+    #[must_use]
+    pub fn with_params(&self, params: Named) -> Settings {
+        let deciding = self.deciding.with_params(&params);
+        Settings { params, deciding, ..self.clone() }
     }
 }
 

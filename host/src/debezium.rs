@@ -269,6 +269,11 @@ impl Decoder {
         self.shapes.get(id).expect("shape ids come from this decoder")
     }
 
+    /// All shapes that it has given, by their ids.
+    pub fn shapes(&self) -> &[Arc<Shape>] {
+        self.shapes.all()
+    }
+
     /// Where a half of a record is as JSON, and by which of the registry's schemas if it is by one.
     fn plain(
         &self,

@@ -65,7 +65,7 @@ pub struct Range {
 /// What a range has to be written. The calls come in this order; false, or none, means given up.
 pub trait Work {
     /// Whether there is anything to write. A range without rows and dead letters needs no seal.
-    fn begin(&mut self) -> Result<bool>;
+    fn begin(&mut self) -> Result<Option<bool>>;
     /// How many inserts its rows are.
     fn parts(&self) -> usize;
     /// Writes the rows of one of them, and remembers those that the server refuses.
@@ -144,7 +144,12 @@ impl<L: Log, T: Target, C: Clock> Delivery<L, T, C> {
         let log = self.log.as_ref().map(|log| log as &dyn Log);
         let target = self.target.as_ref().map(|target| target as &dyn Target);
         let writer = Writer::new(log, target, &self.clock, range, give_up);
-        if work.begin()? && !self.write_all(&writer, work)? {
+        let written = match work.begin()? {
+            Some(true) => self.write_all(&writer, work)?,
+            Some(false) => true,
+            None => false,
+        };
+        if !written {
             return Ok(match writer.is_ours() {
                 true => Delivered::GivenUp,
                 false => Delivered::Void,

@@ -4,6 +4,7 @@
 //! stands in the seal of each range. What it stands for is kept in a directory, so that a range is finished by
 //! the transform that sealed it, whichever has taken its place by then (promise D12 of `docs/invariants.md`).
 
+pub mod deployed;
 pub mod store;
 
 use serde_json::{Value, json};

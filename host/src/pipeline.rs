@@ -11,15 +11,23 @@
 //! polling. A stage that fails sets [`Stop`], the others end, and the first error is the pipeline's.
 
 mod audit;
+mod candidate;
+mod chosen;
+pub mod control;
 mod deliver;
 mod epochs;
+mod handover;
 mod letters;
 mod pinned;
 mod prepare;
 mod reach;
 pub mod retry;
 mod schema;
+mod seen;
+pub mod shadow;
 mod targets;
+pub mod trial;
+pub mod watch;
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -35,8 +43,10 @@ use tokio::runtime::Handle;
 
 use self::audit::Book;
 pub use self::audit::TABLE as AUDIT_TABLE;
+use self::control::Control;
 use self::deliver::{Deliverer, Rows};
 use self::epochs::Ledger;
+use self::handover::Handovers;
 use self::letters::Letters;
 use self::pinned::Pinned;
 use self::prepare::Prepared;
@@ -52,9 +62,8 @@ use crate::error::Classify;
 use crate::signal::Shutdown;
 use crate::source::kafka::{self, KafkaInput};
 use crate::source::{SourceBatch, lines};
-use crate::transform::describe;
+use crate::transform::Transform;
 use crate::transform::engine::Engine;
-use crate::transform::{self, Transform};
 
 /// Closed batches between the source and the transform.
 const BATCHES: usize = 2;
@@ -65,17 +74,19 @@ const DRAIN: Duration = Duration::from_secs(20);
 /// How long nothing must come until finished positions are committed without a next batch.
 const IDLE: Duration = Duration::from_millis(500);
 
-/// Runs a pipeline until a bound, a signal, or a failure. `out` takes what a person asked to see.
+/// Runs the pipeline of `control` until a bound, a signal, or a failure. `out` takes what a person asked to see.
 ///
 /// Must be called with a runtime entered, from a thread that is not the runtime's.
 ///
 /// # Errors
 /// What ended the pipeline, with the class of exit that it calls for.
-pub fn run(settings: Settings, shutdown: Shutdown, out: &mut dyn Write) -> Result<Summary> {
+pub fn run(control: &Control, shutdown: Shutdown, out: &mut dyn Write) -> Result<Summary> {
+    let settings = control.settings();
     value::show_in_errors(settings.log_values);
     let stop = Stop::new(shutdown);
-    let stages = Stages::open(&settings, &stop, out)?;
-    let (summary, failed) = stages.run(&settings, &stop);
+    let stages = Stages::open(control, &stop, out).inspect_err(|_| control.detach())?;
+    let (summary, failed) = stages.run(settings, &stop);
+    control.detach();
     match failed {
         Some(error) => Err(error),
         None => Ok(summary),
@@ -99,6 +110,13 @@ impl Stop {
             delivered: AtomicBool::new(false),
             draining: OnceLock::new(),
         }
+    }
+
+    /// For what is to be done soon or not at all: as at the end of a run.
+    fn soon() -> Self {
+        let stop = Stop::new(Shutdown::new());
+        stop.draining.get_or_init(Instant::now);
+        stop
     }
 
     fn failed(&self) -> bool {
@@ -139,11 +157,12 @@ enum Input {
 impl<'a> Stages<'a> {
     /// Opens everything in the order in which a mistake is cheapest to find: the transform, then the target,
     /// then Kafka.
-    fn open(settings: &Settings, stop: &Stop, out: &'a mut dyn Write) -> Result<Self> {
-        let (transform, component) = loaded(settings)?;
+    fn open(control: &Control, stop: &Stop, out: &'a mut dyn Write) -> Result<Self> {
+        let settings = control.settings();
+        let begun = control.begin()?;
         tracing::info!(
             transform = %settings.transform.as_deref().unwrap_or(Path::new("built in")).display(),
-            digest = &transform.digest()[..DIGEST_DIGITS],
+            digest = &begun.transform.digest()[..DIGEST_DIGITS],
             "transform loaded"
         );
         let client = match &settings.sink {
@@ -152,7 +171,7 @@ impl<'a> Stages<'a> {
         };
         let ledger = Ledger::open(client.as_ref(), settings)?;
         let epochs = ledger.as_ref().map(|ledger| ledger.epochs.clone());
-        let preparer = Pinned::open(settings, transform, component, client.clone(), ledger)?;
+        let preparer = Pinned::open(control, begun, client.clone(), ledger)?;
         let (input, commits) = match &settings.source {
             Source::Kafka(source) => {
                 let headers = header_names(settings);
@@ -163,6 +182,7 @@ impl<'a> Stages<'a> {
             }
             Source::Lines { .. } => (Input::Lines, None),
         };
+        control.attach(preparer.targets(), commits.clone());
         let rows = match &settings.sink {
             _ if settings.dry_run => Rows::Nowhere,
             Sink::ClickHouse(_) => Rows::ClickHouse,
@@ -171,6 +191,7 @@ impl<'a> Stages<'a> {
                 Rows::Lines(open_output(path.as_deref(), resumes)?)
             }
         };
+        let handovers = Handovers::open(control, settings, client.as_ref())?;
         let reach = Reach {
             pipeline: settings.name.clone(),
             lasting: matches!(settings.source, Source::Kafka(_)),
@@ -180,7 +201,7 @@ impl<'a> Stages<'a> {
         };
         let print = settings.print.then_some(out);
         let (letters, book) = (Letters::open(settings)?, Book::open(settings));
-        let deliverer = Deliverer::new(reach, rows, letters, book, print);
+        let deliverer = Deliverer::new(reach, rows, letters, book, handovers, print);
         Ok(Stages { input, preparer, deliverer })
     }
 
@@ -296,21 +317,12 @@ fn given_up(stop: &Stop) -> Result<()> {
         .help("nothing is lost: the next start finishes them")
 }
 
-/// Reads, compiles and starts the transform of `settings`, and gives it its parameters.
+/// Reads, compiles and starts the transform that `settings` name, and gives it its parameters.
 ///
 /// # Errors
 /// A file that cannot be read, a component that does not fit, parameters that it refuses; exit 2.
 pub fn load_transform(settings: &Settings) -> Result<Transform> {
-    loaded(settings).map(|(transform, _)| transform)
-}
-
-/// The transform of `settings`, and the component's bytes.
-fn loaded(settings: &Settings) -> Result<(Transform, Vec<u8>)> {
-    let path = settings.transform.as_deref();
-    let bytes = path.map_or_else(|| Ok(transform::BUILT_IN.to_vec()), describe::bytes)?;
-    let shown = path.unwrap_or(Path::new("built in")).display();
-    let transform = start(&bytes, settings).with_context(|| format!("transform `{shown}`")).usage()?;
-    Ok((transform, bytes))
+    chosen::load(settings, &chosen::configured(settings)?)
 }
 
 /// Compiles and starts a component, and gives it the parameters of `settings`.

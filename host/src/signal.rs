@@ -1,6 +1,9 @@
-//! Signals: the first SIGINT or SIGTERM asks the pipeline to drain, the second ends the process at once.
+//! Signals: the first SIGINT or SIGTERM asks the pipeline to drain, the second ends the process at once. Where files are
+//! watched, SIGHUP asks to look at them now.
 
 use std::io;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -73,6 +76,53 @@ pub fn install() -> io::Result<Shutdown> {
     Ok(shutdown)
 }
 
+/// The SIGHUPs that have come, for all who wait for one. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Hangups {
+    come: Arc<(Mutex<u64>, Condvar)>,
+}
+
+impl Hangups {
+    /// Starts listening, on a thread of its own. From here on SIGHUP does not end the process any more.
+    ///
+    /// # Errors
+    /// When the operating system refuses the thread or the handler.
+    pub fn install() -> io::Result<Self> {
+        let hangups = Hangups::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let mut hangup = {
+            let _context = runtime.enter();
+            signal(SignalKind::hangup())?
+        };
+        let told = hangups.clone();
+        std::thread::Builder::new().name("hangups".to_owned()).spawn(move || {
+            runtime.block_on(async move {
+                while hangup.recv().await.is_some() {
+                    told.tell()
+                }
+            });
+        })?;
+        Ok(hangups)
+    }
+
+    fn tell(&self) {
+        let (come, changed) = &*self.come;
+        *come.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        changed.notify_all();
+    }
+
+    /// Waits so long, or until more have come than the caller has `seen`. True: one has.
+    pub fn wait(&self, seen: &mut u64, most: Duration) -> bool {
+        let (come, changed) = &*self.come;
+        let come = come.lock().unwrap_or_else(PoisonError::into_inner);
+        let none = |come: &mut u64| *come == *seen;
+        let (come, _) = changed.wait_timeout_while(come, most, none).unwrap_or_else(PoisonError::into_inner);
+        let is_new = *come != *seen;
+        *seen = *come;
+        is_new
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{BufRead, BufReader};
@@ -88,6 +138,22 @@ mod tests {
         shutdown.request();
         shutdown.request();
         assert!(other.is_requested());
+    }
+
+    #[test]
+    fn each_who_waits_for_a_hangup_gets_it_once_also_when_it_came_before() {
+        let hangups = Hangups::default();
+        hangups.tell();
+        let (mut first, mut second) = (0, 0);
+        assert!(hangups.wait(&mut first, Duration::from_secs(60)));
+        assert!(!hangups.wait(&mut first, Duration::ZERO));
+        hangups.tell();
+        hangups.tell();
+        let other = hangups.clone();
+        for seen in [&mut first, &mut second] {
+            assert!(other.wait(seen, Duration::from_secs(60)));
+            assert!(!other.wait(seen, Duration::ZERO));
+        }
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@ mod corruption;
 mod crashes;
 mod dead_letters;
 mod delivery;
+mod deploy;
 mod dlq;
 mod epochs;
 mod errors;

@@ -9,6 +9,9 @@ use tokio::runtime::Handle;
 use crate::clickhouse::client::Client;
 use crate::config::{Loaded, Sink};
 use crate::error::Classify;
+use crate::pipeline::control::Control;
+use crate::pipeline::watch;
+use crate::signal::Hangups;
 use crate::{output, pipeline, signal, telemetry};
 
 /// How long what still runs in the background may take to end.
@@ -38,7 +41,13 @@ pub fn run(loaded: Loaded, verbosity: Option<i8>) -> anyhow::Result<()> {
     let sink = settings.sink.clone();
     let (summary, last) = {
         let _context = runtime.enter();
-        let summary = pipeline::run(settings, shutdown, &mut *out)?;
+        let watched = settings.watch;
+        let control = Control::new(settings, runtime.handle().clone());
+        if watched {
+            let hangups = Hangups::install().context("cannot listen for SIGHUP").environment()?;
+            watch::start(&control, &hangups, &shutdown)?;
+        }
+        let summary = pipeline::run(&control, shutdown, &mut *out)?;
         (summary, last_rows(&sink, show_last)?)
     };
     runtime.shutdown_timeout(GRACE);

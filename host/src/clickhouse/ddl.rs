@@ -114,6 +114,20 @@ pub const TOPICS_COLUMNS: [(&str, &str); 5] = [
     ("partitions", "UInt32"),
 ];
 
+/// The columns of the table that says which transform made a partition's rows from where on; what is in them is told in
+/// `transforms.rs`.
+pub const TRANSFORMS_COLUMNS: [(&str, &str); 9] = [
+    ("pipeline", "LowCardinality(String)"),
+    ("topic", "String"),
+    ("partition", "UInt32"),
+    ("epoch", "UInt16"),
+    ("from_offset", "UInt64"),
+    ("transform", "String"),
+    ("pin", "String"),
+    ("before", "String"),
+    ("before_pin", "String"),
+];
+
 /// The most labels of an enum that a transform may ask for, and the most bytes of one.
 const MAX_LABELS: (usize, usize) = (1_000, 255);
 
@@ -385,6 +399,20 @@ pub fn create_topics(database: &str, table: &str, profile: &Profile) -> Result<S
     lines.push("`at` DateTime DEFAULT now()".to_owned());
     // No window: a line that comes twice says the same.
     Ok(statement(database, table, &lines, "MergeTree", "`pipeline`, `topic`, `epoch`", false))
+}
+
+/// The statement that creates the table which says which transform made a partition's rows from where on, unless it is
+/// there.
+///
+/// # Errors
+/// Names that the server or the host does not take.
+pub fn create_transforms(database: &str, table: &str, profile: &Profile) -> Result<String, String> {
+    check_table(database, table)?;
+    let mut lines: Vec<String> = TRANSFORMS_COLUMNS.iter().map(|column| line(column, profile)).collect();
+    lines.push("`at` DateTime DEFAULT now()".to_owned());
+    // No window: a line that comes twice says the same.
+    let order = "`pipeline`, `topic`, `partition`, `epoch`, `from_offset`";
+    Ok(statement(database, table, &lines, "MergeTree", order, false))
 }
 
 /// The statement that removes what a partition's records before `offset` wrote, for a truncate at `offset`. The

@@ -146,6 +146,11 @@ pub const KEYS: &[Key] = &[
     .flag("transform")
     .short('t')
     .under(TRANSFORM),
+    Key::new("watch", "BOOL", "Watch the transform's file, and run what it becomes without a restart")
+        .flag("watch")
+        .form(Form::Switch)
+        .default("false")
+        .under(TRANSFORM),
     Key::new("params", "NAME=VALUE", "A parameter of the transform; repeatable")
         .flag("param")
         .short('p')

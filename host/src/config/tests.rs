@@ -501,6 +501,11 @@ fn settings_that_decide_rows_are_read_as_they_were_and_all_others_stay() {
     assert_eq!((clickhouse(&read).database.as_str(), read.batch), ("now", now.batch));
     assert_eq!(now.as_sealed(&now.deciding).unwrap(), now);
     assert_ne!(now.deciding, then.deciding);
+    // Parameters alone, in the same order as if the configuration had said them.
+    assert_eq!(now.with_params(now.params.clone()), now);
+    let other = now.with_params(then.params.clone());
+    assert_eq!((&other.params, &other.deciding.params()), (&then.params, &then.params));
+    assert_eq!(clickhouse(&other).table, clickhouse(&now).table);
 }
 
 #[test]

@@ -51,6 +51,7 @@ pub fn settings(
     let limits = check.limits();
     let records = check.records();
     let transform = check.value("transform", values::file);
+    let watch = check.watch(transform.is_some());
     let params = check.named("params", |_, _| None);
     let state_dir = check.value("state_dir", values::file);
     let pin = check.value("pin", values::pin).unwrap_or_default();
@@ -71,6 +72,7 @@ pub fn settings(
         registry,
         records,
         transform,
+        watch,
         params,
         state_dir,
         pin,
@@ -363,6 +365,14 @@ impl Check {
             truncate => Ok(truncate),
         })
         .unwrap_or_default()
+    }
+
+    fn watch(&mut self, has_file: bool) -> bool {
+        let watch = self.value("watch", |text| match values::switch(text)? {
+            true if !has_file => Err("there is no file to watch: name one with `transform`".to_owned()),
+            watch => Ok(watch),
+        });
+        watch.unwrap_or_default()
     }
 
     fn password(&mut self) -> Option<Secret> {

@@ -212,6 +212,11 @@ impl Shapes {
         self.all.get(id as usize)
     }
 
+    /// All of them, by their ids.
+    pub fn all(&self) -> &[Arc<Shape>] {
+        &self.all
+    }
+
     /// How many shapes there are.
     pub fn len(&self) -> usize {
         self.all.len()

@@ -12,6 +12,8 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, Result};
 
 use super::Kept;
+use super::deployed::Deployed;
+use crate::error::Classify;
 
 /// The transforms that are kept for a pipeline whether a range needs them or not: those that were used last. One is
 /// used where a host runs it, and where a range is finished that it sealed.
@@ -20,6 +22,12 @@ const MAX_KEPT: usize = 8;
 const MAX_FILE_BYTES: u64 = 1 << 30;
 /// After this time an unfinished file is of a host that died while it wrote it.
 const UNFINISHED: Duration = Duration::from_secs(3600);
+/// What was deployed has at most so many bytes.
+const MAX_DEPLOYED_BYTES: u64 = 1 << 16;
+/// What is not there, or not this user's.
+const NOT_OURS: [ErrorKind; 3] = [ErrorKind::NotFound, ErrorKind::NotADirectory, ErrorKind::PermissionDenied];
+/// Why nothing is kept.
+const NOWHERE: &str = "neither `state_dir` nor HOME says where";
 /// Between a pipeline's name, which cannot have it, and a pin.
 const BETWEEN: char = '@';
 
@@ -28,13 +36,46 @@ const BETWEEN: char = '@';
 pub struct Store {
     /// None: nowhere.
     folder: Option<PathBuf>,
+    /// Where it is written down what was deployed.
+    deployed: Option<PathBuf>,
     pipeline: String,
 }
 
 impl Store {
     /// In the folder `transforms` of `state_dir`, for the pipeline of this name.
     pub fn new(state_dir: Option<&Path>, pipeline: &str) -> Self {
-        Store { folder: state_dir.map(|dir| dir.join("transforms")), pipeline: pipeline.to_owned() }
+        let deployed = state_dir.map(|dir| dir.join("deployed").join(format!("{pipeline}.json")));
+        Store { folder: state_dir.map(|dir| dir.join("transforms")), deployed, pipeline: pipeline.to_owned() }
+    }
+
+    /// What was deployed to the pipeline; none where nothing ever was.
+    ///
+    /// # Errors
+    /// What is written down cannot be read: then nobody knows what is to run.
+    pub fn deployed(&self) -> Result<Option<Deployed>> {
+        let Some(path) = &self.deployed else { return Ok(None) };
+        let bytes = match read(path, MAX_DEPLOYED_BYTES) {
+            // Where this user cannot write, no host of this user has written either.
+            Err(error) if NOT_OURS.contains(&error.kind()) => return Ok(None),
+            read => read.map_err(anyhow::Error::new),
+        };
+        bytes
+            .and_then(|bytes| Ok(serde_json::from_slice(&bytes)?))
+            .with_context(|| format!("which transform was deployed last is not known: {}", path.display()))
+            .environment()
+            .help("remove that file to run the transform that the configuration names")
+            .map(Some)
+    }
+
+    /// Writes down what was deployed.
+    ///
+    /// # Errors
+    /// Where it cannot be written to the disk.
+    pub fn record(&self, deployed: &Deployed) -> Result<()> {
+        let path = self.deployed.as_ref().context(NOWHERE)?;
+        let folder = path.parent().context(NOWHERE)?;
+        let bytes = serde_json::to_vec_pretty(deployed)?;
+        write_whole(folder, path, &bytes).with_context(|| path.display().to_string())
     }
 
     fn path(&self, folder: &Path, pin: &str) -> PathBuf {
@@ -46,7 +87,7 @@ impl Store {
     /// # Errors
     /// Where it cannot be written to the disk.
     pub fn save(&self, kept: &Kept) -> Result<()> {
-        let folder = self.folder.as_ref().context("neither `state_dir` nor HOME says where")?;
+        let folder = self.folder.as_ref().context(NOWHERE)?;
         let path = self.path(folder, kept.pin());
         if self.load(kept.pin()).is_ok() && touch(&path).is_ok() {
             return Ok(());
@@ -65,7 +106,7 @@ impl Store {
             return Err("no host of this program writes such a pin".to_owned());
         }
         let path = self.path(folder, pin);
-        let bytes = match read(&path) {
+        let bytes = match read(&path, MAX_FILE_BYTES) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Err(format!("it is not kept in {}", folder.display()));
@@ -84,9 +125,9 @@ impl Store {
         self.folder.as_ref().is_some_and(|folder| touch(&self.path(folder, pin)).is_ok())
     }
 
-    /// Removes the pipeline's files but for those that were used last, and for the pins that `pending` says ranges
-    /// have; none where that is not known now, and nothing is removed. It is asked only where there is something
-    /// to remove. What cannot be removed stays.
+    /// Removes the pipeline's files but for those that were used last, those that were deployed last, and the pins that
+    /// `pending` says ranges have; none where that is not known now, and nothing is removed. It is asked only where
+    /// there is something to remove. What cannot be removed stays.
     pub fn prune(&self, pending: impl FnOnce() -> Option<Vec<String>>) {
         let Some(entries) = self.folder.as_ref().and_then(|folder| fs::read_dir(folder).ok()) else { return };
         let mut own = Vec::new();
@@ -106,19 +147,23 @@ impl Store {
             }
         }
         let beyond = own.len().saturating_sub(MAX_KEPT);
-        let Some(pending) = (beyond > 0).then(pending).flatten() else { return };
+        let Some(deployed) = (beyond > 0).then(|| self.deployed().ok()).flatten() else { return };
+        let deployed: Vec<String> =
+            deployed.iter().flat_map(Deployed::versions).map(|version| version.pin.clone()).collect();
         own.sort();
+        let beyond: Vec<_> = own.drain(..beyond).filter(|(_, pin, _)| !deployed.contains(pin)).collect();
+        let Some(pending) = (!beyond.is_empty()).then(pending).flatten() else { return };
         let needed = |pin: &String| pending.contains(pin);
-        for (_, pin, path) in own.drain(..beyond).filter(|(_, pin, _)| !needed(pin)) {
+        for (_, pin, path) in beyond.into_iter().filter(|(_, pin, _)| !needed(pin)) {
             tracing::debug!(pin, "a transform that no range needs and that was not used for long is removed");
             let _ = fs::remove_file(path);
         }
     }
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_FILE_BYTES).read_to_end(&mut bytes)?;
+    File::open(path)?.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -150,6 +195,7 @@ mod tests {
 
     use super::*;
     use crate::config::Deciding;
+    use crate::pins::deployed::By;
 
     fn kept(component: &str) -> Kept {
         Kept::new(component.as_bytes().to_vec(), Deciding::default())
@@ -225,12 +271,43 @@ mod tests {
     }
 
     #[test]
+    fn what_was_deployed_last_is_written_down_and_its_transforms_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(Some(folder.path()), "p");
+        assert_eq!(store.deployed().unwrap(), None);
+        let mut deployed = Deployed::new("c".to_owned());
+        for number in 0..3 * MAX_KEPT as u64 {
+            let kept = kept(&format!("component {number}"));
+            store.save(&kept).unwrap();
+            let path = store.path(&folder.path().join("transforms"), kept.pin());
+            let file = File::options().append(true).open(path).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(number)).unwrap();
+            // The oldest of all was deployed, too.
+            if number < 2 || number == 20 {
+                deployed.put(&kept, By::Deploy, number);
+            }
+        }
+        store.record(&deployed).unwrap();
+        assert_eq!(store.deployed().unwrap(), Some(deployed.clone()));
+        store.prune(|| Some(vec![]));
+        assert_eq!(files(folder.path()), MAX_KEPT + 2);
+        assert!(deployed.versions().iter().all(|version| store.load(&version.pin).is_ok()));
+        // What cannot be read might name any of them.
+        fs::write(folder.path().join("deployed/p.json"), "{").unwrap();
+        let error = store.deployed().unwrap_err();
+        assert!(format!("{error:#}").contains("p.json"), "{error:#}");
+        store.save(&kept("one more")).unwrap();
+        store.prune(|| panic!("nothing is to be removed"));
+    }
+
+    #[test]
     fn a_place_that_cannot_be_written_to_is_an_error_that_names_it() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
         let error = Store::new(Some(&file), "p").save(&kept("a")).unwrap_err();
         assert!(format!("{error:#}").contains("file/transforms"), "{error:#}");
+        assert_eq!(Store::new(Some(&file), "p").deployed().unwrap(), None);
         let error = Store::new(None, "p").save(&kept("a")).unwrap_err();
         assert!(format!("{error:#}").contains("state_dir"), "{error:#}");
         let commit = Store::new(Some(folder.path()), "p").load("../p");

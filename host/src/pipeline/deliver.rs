@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, anyhow};
 
 use super::Stop;
 use super::audit::{self, Book, Tally};
+use super::handover::Handovers;
 use super::letters::Letters;
 use super::prepare::{Emptied, Part, Prepared, Rejection};
 use super::reach::Reach;
@@ -57,6 +58,7 @@ struct Ends<'a> {
     rows: Rows,
     letters: Letters,
     book: Book,
+    handovers: Handovers,
     /// Where records and rows are printed, if they are.
     print: Option<&'a mut dyn Write>,
     summary: Summary,
@@ -68,11 +70,12 @@ impl<'a> Deliverer<'a> {
         rows: Rows,
         letters: Letters,
         book: Book,
+        handovers: Handovers,
         print: Option<&'a mut dyn Write>,
     ) -> Self {
         let client = reach.client.clone().filter(|_| matches!(rows, Rows::ClickHouse));
         let delivery = Delivery::new(reach.commits.clone(), client, SystemClock);
-        let ends = Ends { reach, rows, letters, book, print, summary: Summary::default() };
+        let ends = Ends { reach, rows, letters, book, handovers, print, summary: Summary::default() };
         Deliverer { delivery, ends, started: None }
     }
 
@@ -117,7 +120,7 @@ struct Writing<'a, 'e> {
 }
 
 impl Work for Writing<'_, '_> {
-    fn begin(&mut self) -> Result<bool> {
+    fn begin(&mut self) -> Result<Option<bool>> {
         if let Some(out) = &mut self.ends.print {
             let source = &self.prepared.source;
             output::print_records(out, &source.batch, source.recovered.is_some())?;
@@ -130,7 +133,8 @@ impl Work for Writing<'_, '_> {
             let Ends { reach, letters, .. } = &mut *self.ends;
             letters.stop_at(reach, self.prepared)?;
         }
-        Ok(has_work)
+        // Before the seal, too: a host that dies after it does not know any more who made the range before.
+        Ok(self.ends.handovers.record(self.prepared, self.stop)?.map(|()| has_work))
     }
 
     fn parts(&self) -> usize {
@@ -219,6 +223,7 @@ impl Work for Writing<'_, '_> {
 
     fn done(&mut self) -> Result<()> {
         self.ends.summary.count(self.prepared, &self.tally);
+        self.ends.handovers.done(self.prepared);
         Ok(())
     }
 }

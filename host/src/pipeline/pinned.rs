@@ -7,14 +7,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow};
 use tokio::runtime::Handle;
 
+use super::candidate::Ready;
+use super::control::{Begun, Control};
 use super::epochs::Ledger;
 use super::prepare::{Prepared, Preparer};
 use super::targets::Targets;
-use super::{Stop, header_names, start};
+use super::{Stop, chosen, header_names, start};
 use crate::chaos::{self, Bug};
 use crate::clickhouse::client::Client;
-use crate::commit::Seal;
-use crate::config::{Pin, Settings, Sink, Source};
+use crate::commit::{DIGEST_DIGITS, Seal};
+use crate::config::{Pin, Settings};
 use crate::debezium::Decoder;
 use crate::debezium::registry::{self, Registry};
 use crate::error::Classify;
@@ -40,6 +42,10 @@ pub(super) struct Pinned {
     store: Store,
     /// The transform of now, where ranges are sealed and it can be kept; and when its use was noted last.
     kept: Option<(Kept, Instant)>,
+    /// Where another transform comes from.
+    control: Control,
+    /// How many shapes the control knows of.
+    shapes_told: usize,
 }
 
 /// Who makes the rows of a batch.
@@ -56,20 +62,30 @@ enum Choice {
 impl Pinned {
     /// Keeps the transform where it will seal ranges. That it cannot be kept is said, and is no error.
     pub(super) fn open(
-        settings: &Settings,
-        transform: Transform,
-        component: Vec<u8>,
+        control: &Control,
+        begun: Begun,
         client: Option<Client>,
         ledger: Option<Ledger>,
     ) -> Result<Self> {
-        let kept = Kept::new(component, settings.deciding.clone());
+        let Begun { settings, transform, kept } = begun;
+        let settings = &settings;
         let runtime = Handle::current();
         let now = preparer(settings, transform, kept.pin(), client.as_ref(), &runtime)?;
         let store = Store::new(settings.state_dir.as_deref(), &settings.name);
-        let seals = matches!((&settings.source, &settings.sink), (Source::Kafka(_), Sink::ClickHouse(_)));
-        let kept = (seals && !settings.dry_run && keep(&store, &kept)).then(|| (kept, Instant::now()));
-        let settings = settings.clone();
-        Ok(Pinned { now, then: None, settings, client, runtime, ledger, store, kept })
+        let kept = is_kept(settings, &store, &kept).then(|| (kept, Instant::now()));
+        let (settings, control) = (settings.clone(), control.clone());
+        Ok(Pinned {
+            now,
+            then: None,
+            settings,
+            client,
+            runtime,
+            ledger,
+            store,
+            kept,
+            control,
+            shapes_told: 0,
+        })
     }
 
     /// The tables, as the transform of now knows them.
@@ -79,16 +95,9 @@ impl Pinned {
 
     /// Removes transforms that no range of the group needs any more. What fails is tried at the next start.
     pub(super) fn prune(&self, commits: &Commits) {
-        if self.kept.is_none() {
-            return;
+        if self.kept.is_some() {
+            chosen::prune(&self.store, commits);
         }
-        self.store.prune(|| match commits.pending() {
-            Ok(seals) => Some(seals.into_iter().filter_map(|seal| seal.pin).collect()),
-            Err(error) => {
-                tracing::debug!("old transforms are not removed now: {error:#}");
-                None
-            }
-        });
     }
 
     /// None: given up while waiting for the schema registry or the target.
@@ -101,7 +110,11 @@ impl Pinned {
         {
             return Ok(None);
         }
+        if let Some(next) = self.control.next() {
+            self.swap(next);
+        }
         self.note_use();
+        self.control.capture(&source.batch);
         let choice = self.choose(&source)?;
         let preparer = match (&choice, &mut self.then) {
             (Choice::Then, Some(then)) => then,
@@ -110,8 +123,37 @@ impl Pinned {
         let mut prepared = preparer.prepare(source, stop)?;
         if let Some(prepared) = &mut prepared {
             prepared.by_another = choice == Choice::NowInItsPlace;
+            if choice == Choice::Now {
+                self.control.shade(prepared);
+            }
         }
+        self.tell_shapes();
         Ok(prepared)
+    }
+
+    /// Has another transform make the rows from here on. It was tried, so nothing here can fail or wait; what it has
+    /// begun before, the one that is taken out is brought back for.
+    fn swap(&mut self, next: Ready) {
+        let began = Instant::now();
+        let Ready { transform, kept, targets } = next;
+        let before = self.now.maker();
+        let targets = targets.unwrap_or_else(|| before.targets.beside(false));
+        let (was, now) = (before.transform.clone(), transform.digest()[..DIGEST_DIGITS].to_owned());
+        let targets = Arc::new(targets);
+        let retired = self.now.swap(transform, kept.pin().to_owned(), targets.clone());
+        self.control.retarget(targets);
+        self.kept = self.kept.is_some().then(|| (kept, Instant::now()));
+        let pause = self.control.swapped(retired, began);
+        tracing::info!(was, now, pause_us = pause.as_micros(), "transform swapped");
+    }
+
+    /// Tells the control which shapes there are, for transforms that are to be tried.
+    fn tell_shapes(&mut self) {
+        let shapes = self.now.shapes();
+        if shapes.len() > self.shapes_told {
+            self.control.saw(&shapes[self.shapes_told..], self.shapes_told == 0);
+            self.shapes_told = shapes.len();
+        }
     }
 
     fn choose(&mut self, source: &SourceBatch) -> Result<Choice> {
@@ -176,6 +218,11 @@ impl Pinned {
     }
 }
 
+/// Whether ranges are sealed by it, and it is kept for them.
+fn is_kept(settings: &Settings, store: &Store, kept: &Kept) -> bool {
+    chosen::seals(settings) && !settings.dry_run && keep(store, kept)
+}
+
 /// False: it could not be kept, which was said.
 fn keep(store: &Store, kept: &Kept) -> bool {
     match store.save(kept) {
@@ -190,7 +237,7 @@ fn keep(store: &Store, kept: &Kept) -> bool {
     }
 }
 
-/// The stages that compute, by these settings.
+/// The stages that compute, by these settings, with tables of their own.
 pub(super) fn preparer(
     settings: &Settings,
     transform: Transform,
@@ -198,12 +245,23 @@ pub(super) fn preparer(
     client: Option<&Client>,
     runtime: &Handle,
 ) -> Result<Preparer> {
+    let targets = Arc::new(Targets::new(client.cloned(), settings));
+    preparer_into(settings, transform, pin, targets, runtime)
+}
+
+/// The stages that compute, by these settings, into these tables.
+pub(super) fn preparer_into(
+    settings: &Settings,
+    transform: Transform,
+    pin: &str,
+    targets: Arc<Targets>,
+    runtime: &Handle,
+) -> Result<Preparer> {
     let mut decoder = Decoder::with(settings.records.clone());
     if let Some(registry) = &settings.registry {
         let client = registry::client::Client::new(registry, runtime.clone())?;
         decoder = decoder.with_registry(Registry::new(Box::new(client), registry.framing));
     }
-    let targets = Arc::new(Targets::new(client.cloned(), settings));
     Ok(Preparer::new(transform, pin.to_owned(), decoder, targets, settings.truncate))
 }
 
@@ -214,10 +272,13 @@ mod tests {
     use super::*;
     use crate::config::keys::key;
     use crate::config::layer::{Item, Layer, Origin};
+    use crate::config::secret::Named;
     use crate::config::{Request, Surroundings};
     use crate::debezium::fixture;
-    use crate::pipeline::loaded;
+    use crate::pins::deployed::By;
+    use crate::pipeline::control::Candidate;
     use crate::signal::Shutdown;
+    use crate::transform::BUILT_IN;
 
     const EVENT: &str = r#"{"before":null,"after":{"id":1,"made_at":1704067200000000},"op":"u",
         "source":{"connector":"postgresql","db":"d","schema":"s","table":"t"}}"#;
@@ -236,8 +297,9 @@ mod tests {
         }
         let request = Request { flags, ..Request::default() };
         let settings = crate::config::load(&request, &Surroundings::default()).unwrap().settings;
-        let (transform, component) = loaded(&settings).unwrap();
-        Pinned::open(&settings, transform, component, None, None).unwrap()
+        let control = Control::new(settings, Handle::current());
+        let begun = control.begin().unwrap();
+        Pinned::open(&control, begun, None, None).unwrap()
     }
 
     fn range(sealed_by: Option<&Pinned>) -> SourceBatch {
@@ -285,6 +347,32 @@ mod tests {
         let _context = runtime.enter();
         assert!(chaos::with(None, is_finished_as_it_was_begun));
         assert!(!chaos::with(Some(Bug::PinIgnored), is_finished_as_it_was_begun));
+    }
+
+    #[test]
+    fn another_transform_takes_over_between_two_ranges_and_what_was_sealed_before_is_the_old_ones() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let _context = runtime.enter();
+        let folder = tempfile::tempdir().unwrap();
+        let mut host = host("ns", Some(folder.path()), "strict");
+        let control = host.control.clone();
+        control.attach(host.targets(), None);
+        let before = made(&mut host, range(None)).unwrap();
+        let sealed = range(Some(&host));
+        let params = Some(Named(vec![("unit".to_owned(), "us".to_owned())]));
+        let candidate = Candidate { component: BUILT_IN.to_vec(), params };
+        let deployed = control.deploy(candidate, By::Deploy).unwrap();
+        assert!(deployed.changed && control.status().waiting);
+        let after = made(&mut host, range(None)).unwrap();
+        assert!(after.0 != before.0 && after.1 == deployed.version.pin, "it makes other rows");
+        assert!(!control.status().waiting && control.status().swaps == 1);
+        assert_eq!(made(&mut host, sealed).unwrap(), before);
+        assert_eq!(made(&mut host, range(None)).unwrap(), after);
+        // What refuses its parameters does not take over.
+        let params = Some(Named(vec![("none".to_owned(), "such".to_owned())]));
+        let candidate = Candidate { component: BUILT_IN.to_vec(), params };
+        control.deploy(candidate, By::Deploy).unwrap_err();
+        assert_eq!(made(&mut host, range(None)).unwrap(), after);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::clickhouse::table::{Binding, Table};
 use crate::commit::{DIGEST_DIGITS, Seal};
 use crate::config::Truncate;
 use crate::dead_letter::Stage;
+use crate::debezium::shape::Shape;
 use crate::debezium::{Decoded, Decoder, Op, Rejected};
 use crate::error::Classify;
 use crate::source::SourceBatch;
@@ -126,6 +127,20 @@ impl Preparer {
         let maker = Arc::new(Maker { transform: digest, pin, targets });
         let (plans, said_same_key, said_grown) = (Plans::default(), false, HashSet::new());
         Preparer { transform, decoder, plans, maker, truncate, said_same_key, said_grown }
+    }
+
+    /// Has another transform make the rows from here on, into tables as it knows them. What was learned of the source
+    /// stays. Returns the one before.
+    pub(super) fn swap(&mut self, transform: Transform, pin: String, targets: Arc<Targets>) -> Transform {
+        let digest = transform.digest()[..DIGEST_DIGITS].to_owned();
+        self.maker = Arc::new(Maker { transform: digest, pin, targets });
+        (self.plans, self.said_same_key) = (Plans::default(), false);
+        std::mem::replace(&mut self.transform, transform)
+    }
+
+    /// The shapes that it has met.
+    pub(super) fn shapes(&self) -> &[Arc<Shape>] {
+        self.decoder.shapes()
     }
 
     /// Whose rows it makes.

@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 
 use super::prepare::{Part, Prepared, Preparer};
 use super::targets::Targets;
-use super::{Stop, header_names, loaded, pinned};
+use super::{Stop, chosen, header_names, pinned};
 use crate::batch::{HeaderNames, Incoming, IncomingHeader, OpenBatch};
 use crate::clickhouse::block;
 use crate::clickhouse::client::Client;
@@ -30,7 +30,6 @@ use crate::dead_letter::read::Letter;
 use crate::dead_letter::text::headers_of_json;
 use crate::error::Classify;
 use crate::pause::SystemClock;
-use crate::pins::Kept;
 use crate::signal::Shutdown;
 use crate::source::SourceBatch;
 use crate::transform::digest;
@@ -105,13 +104,15 @@ impl Retrier {
     /// # Errors
     /// A transform that cannot be loaded, a target that does not answer.
     pub fn open(settings: &Settings, shutdown: Shutdown) -> Result<Self> {
-        let (transform, component) = loaded(settings)?;
+        let chosen = chosen::chosen(settings)?;
+        let transform = chosen::load(&chosen.settings, &chosen.kept)?;
+        let settings = &chosen.settings;
         let Sink::ClickHouse(sink) = &settings.sink else {
             return Err(anyhow!("dead letters are processed again into ClickHouse only")).usage();
         };
         let client = Client::connect(sink, Handle::current())?;
-        let pin = Kept::new(component, settings.deciding.clone());
-        let preparer = pinned::preparer(settings, transform, pin.pin(), Some(&client), &Handle::current())?;
+        let pin = chosen.kept.pin();
+        let preparer = pinned::preparer(settings, transform, pin, Some(&client), &Handle::current())?;
         let (targets, digest) = (preparer.maker().targets.clone(), preparer.maker().transform.clone());
         let shown = settings.transform.as_deref().unwrap_or(Path::new("built in")).display();
         tracing::info!(transform = %shown, digest, "transform loaded");

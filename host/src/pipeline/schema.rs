@@ -49,7 +49,9 @@ impl Targets {
                 return Err(refusal(&table, &steps)).usage().help(sql.join("; "));
             }
             if self.dry_run {
-                steps.iter().for_each(|step| tracing::info!(table = name, "would {}", told(step)));
+                if !self.tried {
+                    steps.iter().for_each(|step| tracing::info!(table = name, "would {}", told(step)));
+                }
                 self.put(Arc::new(evolve::changed(&table, &steps)));
                 return Ok(Some(()));
             }

@@ -35,6 +35,8 @@ pub(super) struct Targets {
     database: String,
     default_table: Option<String>,
     pub(super) dry_run: bool,
+    /// Whether the transform is only tried: in a dry run of which nothing is said.
+    pub(super) tried: bool,
     /// Whether records are lines, whose numbers begin anew with each file.
     from_lines: bool,
     pub(super) schema_changes: SchemaChanges,
@@ -42,9 +44,22 @@ pub(super) struct Targets {
     pub(super) policies: Policies,
     /// Held only to look something up: waiting for the server goes on without it.
     pub(super) known: Mutex<Known>,
+    /// What one transform learns of the server for all.
+    server: Arc<Mutex<Server>>,
 }
 
-/// What is known of the server.
+/// What is known of the server, whichever transform runs.
+#[derive(Default)]
+struct Server {
+    /// What was said to be guaranteed, by table.
+    levels: BTreeMap<String, Verdict>,
+    /// The host's own tables that are known to be there.
+    ready: HashSet<String>,
+    /// Which of its later columns the table of dead letters has, once that is known.
+    dead_letters: Option<LetterColumns>,
+}
+
+/// What is known of the tables that a transform's rows go to.
 #[derive(Default)]
 pub(super) struct Known {
     pub(super) tables: HashMap<String, Arc<Table>>,
@@ -54,12 +69,6 @@ pub(super) struct Known {
     pub(super) brought: HashMap<(String, String), u32>,
     /// Those of which it was said what there is to say.
     said: HashSet<(u32, usize)>,
-    /// What was said to be guaranteed, by table.
-    levels: BTreeMap<String, Verdict>,
-    /// The host's own tables that are known to be there.
-    ready: HashSet<String>,
-    /// Which of its later columns the table of dead letters has, once that is known.
-    dead_letters: Option<LetterColumns>,
 }
 
 /// Which columns a table of dead letters has that one of an earlier version lacks.
@@ -83,11 +92,31 @@ impl Targets {
             database,
             default_table,
             dry_run: settings.dry_run,
+            tried: false,
             from_lines: matches!(settings.source, Source::Lines { .. }),
             schema_changes: settings.schema_changes,
             profile,
             policies: settings.policies.clone(),
             known: Mutex::default(),
+            server: Arc::default(),
+        }
+    }
+
+    /// The same place for another transform, which knows nothing of the tables yet. `tried`: nothing is made there, and
+    /// nothing is said of it.
+    pub(super) fn beside(&self, tried: bool) -> Self {
+        Targets {
+            client: self.client.clone(),
+            database: self.database.clone(),
+            default_table: self.default_table.clone(),
+            dry_run: self.dry_run || tried,
+            tried,
+            from_lines: self.from_lines,
+            schema_changes: self.schema_changes,
+            profile: self.profile.clone(),
+            policies: self.policies.clone(),
+            known: Mutex::default(),
+            server: self.server.clone(),
         }
     }
 
@@ -232,8 +261,11 @@ impl Targets {
     /// Says what is guaranteed of rows in a table, and what to do where that is less than it could be: once, and
     /// when it has changed.
     fn tell_level(&self, table: &Table, keyed: bool, what: &'static str) {
+        if self.tried {
+            return;
+        }
         let verdict = table.verdict(keyed);
-        let before = locked(&self.known).levels.insert(table.name.clone(), verdict.clone());
+        let before = locked(&self.server).levels.insert(table.name.clone(), verdict.clone());
         let Verdict { level, why, advice } = &verdict;
         let (level, name) = (level.letter(), &table.name);
         tracing::info!(table = name, level = %level, guarantee = why, "{what}");
@@ -245,8 +277,8 @@ impl Targets {
 
     /// The levels of the tables that were written to.
     pub(super) fn levels(&self) -> Vec<(String, Level)> {
-        let known = locked(&self.known);
-        let levels = known.levels.iter().map(|(table, verdict)| (table.clone(), verdict.level));
+        let server = locked(&self.server);
+        let levels = server.levels.iter().map(|(table, verdict)| (table.clone(), verdict.level));
         levels.collect()
     }
 
@@ -344,7 +376,7 @@ impl Targets {
         for column in &mut binding.columns {
             column.rules = self.policies.rules(name, &column.name, column.rules.in_key);
         }
-        if known.said.insert(key) {
+        if !self.tried && known.said.insert(key) {
             for note in &binding.notes {
                 tracing::warn!(table = name, "{note}");
             }
@@ -380,7 +412,7 @@ impl Targets {
         if is_new {
             tracing::warn!(table = name, database = self.database, "dead letters go to this table");
         }
-        let known = locked(&self.known).dead_letters;
+        let known = locked(&self.server).dead_letters;
         let Some(client) = &self.client else {
             return Ok(Some(LetterColumns { headers: true, epoch: false }));
         };
@@ -407,7 +439,7 @@ impl Targets {
             }
             has.epoch = true;
         }
-        locked(&self.known).dead_letters = Some(has);
+        locked(&self.server).dead_letters = Some(has);
         Ok(Some(has))
     }
 
@@ -450,13 +482,13 @@ impl Targets {
 
     /// Creates a table of the host's own; false where that was done before.
     fn ensure_own(&self, name: &str, sql: Result<String, String>, stop: &Stop) -> Result<Option<bool>> {
-        let ready = locked(&self.known).ready.contains(name);
+        let ready = locked(&self.server).ready.contains(name);
         let Some(client) = self.client.as_ref().filter(|_| !ready) else { return Ok(Some(false)) };
         let sql = sql.map_err(|e| anyhow!(e)).usage()?;
         if patiently(stop, || client.query(&sql).map(drop))?.is_none() {
             return Ok(None);
         }
-        locked(&self.known).ready.insert(name.to_owned());
+        locked(&self.server).ready.insert(name.to_owned());
         Ok(Some(true))
     }
 }

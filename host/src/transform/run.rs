@@ -37,6 +37,13 @@ pub struct ShapeRows {
 }
 
 impl ShapeRows {
+    /// An output of a plan without any row.
+    pub fn none(shape: &Arc<Shape>, plan: &Arc<Plan>, output: usize) -> Self {
+        let (shape, plan) = (shape.clone(), plan.clone());
+        let (changes, seqs, standings, computed) = (vec![], vec![], vec![], vec![]);
+        ShapeRows { shape, plan, output, changes, seqs, standings, computed }
+    }
+
     /// Whether the newest row of a key replaces the ones before it.
     pub fn is_keyed(&self) -> bool {
         self.plan.outputs[self.output].is_keyed()
@@ -173,15 +180,8 @@ impl Run<'_> {
         let kept: Vec<u32> = changes.into_iter().filter(asked).collect();
         if !plan.outputs.is_empty() && !kept.is_empty() {
             let first_output = self.out.rows.len();
-            self.out.rows.extend((0..plan.outputs.len()).map(|output| ShapeRows {
-                shape: shape.clone(),
-                plan: plan.clone(),
-                output,
-                changes: vec![],
-                seqs: vec![],
-                standings: vec![],
-                computed: vec![],
-            }));
+            let outputs = 0..plan.outputs.len();
+            self.out.rows.extend(outputs.map(|output| ShapeRows::none(shape, &plan, output)));
             self.changes(shape, &plan, first_output, kept);
         }
     }

@@ -101,8 +101,8 @@ pub fn decoded(bytes: &[u8]) -> (usize, Identity) {
 }
 
 impl Work for Batched {
-    fn begin(&mut self) -> Result<bool> {
-        Ok(self.records.iter().any(|(_, kind)| *kind != Kind::Nothing))
+    fn begin(&mut self) -> Result<Option<bool>> {
+        Ok(Some(self.records.iter().any(|(_, kind)| *kind != Kind::Nothing)))
     }
 
     fn parts(&self) -> usize {

@@ -1,0 +1,55 @@
+//! What a pipeline has met lately, for transforms that are to be tried: the source's tables, and some records.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::trial::Captured;
+use crate::batch::Batch;
+use crate::debezium::shape::Shape;
+
+/// The source tables whose shapes are remembered, at most.
+const MAX_TABLES: usize = 1_000;
+
+/// The last shape of each source table, of one run, and the last records.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// By topic, database, schema and table.
+    shapes: HashMap<[String; 4], Arc<Shape>>,
+    /// The last records that were kept.
+    captured: Option<Arc<Captured>>,
+}
+
+impl Seen {
+    /// Adds shapes in the order in which they came. The ids of a run say nothing to another one: its `first` ones take
+    /// the place of all before.
+    pub(super) fn add(&mut self, shapes: &[Arc<Shape>], first: bool) {
+        if first {
+            self.shapes.clear();
+        }
+        for shape in shapes {
+            let table = [&shape.topic, &shape.database, &shape.schema, &shape.table].map(String::clone);
+            if self.shapes.len() < MAX_TABLES || self.shapes.contains_key(&table) {
+                self.shapes.insert(table, shape.clone());
+            }
+        }
+    }
+
+    /// Keeps the last records of a batch, now and then.
+    pub(super) fn capture(&mut self, batch: &Batch) {
+        if let Some(captured) = Captured::of(batch, self.captured.as_deref()) {
+            self.captured = Some(Arc::new(captured));
+        }
+    }
+
+    /// The last records that were kept.
+    pub(super) fn captured(&self) -> Option<Arc<Captured>> {
+        self.captured.clone()
+    }
+
+    /// All shapes, in the order of their ids.
+    pub(super) fn shapes(&self) -> Vec<Arc<Shape>> {
+        let mut shapes: Vec<Arc<Shape>> = self.shapes.values().cloned().collect();
+        shapes.sort_by_key(|shape| shape.id);
+        shapes
+    }
+}
