@@ -9,6 +9,7 @@ pub mod run;
 pub mod summary;
 
 mod args;
+mod compile_worker;
 mod config_show;
 mod doctor;
 mod inspect;
@@ -26,6 +27,7 @@ use clap::ArgMatches;
 use crate::config::{self, Loaded, Request, Surroundings};
 use crate::error::{self, Classify};
 use crate::telemetry;
+use crate::transform::compile::CompileLimits;
 
 /// What the command line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +59,8 @@ pub enum Command {
         /// As JSON.
         json: bool,
     },
+    /// Compile a component, as a child process of the host.
+    CompileWorker(CompileLimits),
     /// Look at dead letters, process them again, or put them aside.
     Dlq(Box<dlq::Command>),
     /// Show the settings and where they come from.
@@ -89,6 +93,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
             let file = last.get_one::<PathBuf>("file").cloned().unwrap_or_default();
             Command::Inspect { file, json: json(last) }
         }
+        ["compile-worker"] => Command::CompileWorker(args::compile_limits(last)),
         ["dlq", action] => Command::Dlq(Box::new(dlq::parse(action, last)?)),
         ["config", "show"] => Command::ConfigShow { json: json(last) },
         ["offsets", "show"] => Command::Offsets(offsets::Action::Show { json: json(last) }),
@@ -129,6 +134,7 @@ pub fn execute(invocation: &Invocation, surroundings: &Surroundings) -> anyhow::
         Command::Validate => validate::validate(&load(invocation, surroundings)?),
         Command::Doctor { json } => doctor::doctor(&load(invocation, surroundings)?, *json),
         Command::Inspect { file, json } => inspect::inspect(file, *json),
+        Command::CompileWorker(limits) => compile_worker::compile_worker(*limits),
         Command::Offsets(action) => {
             offsets::execute(&load(invocation, surroundings)?, action, invocation.verbosity)
         }

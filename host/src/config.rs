@@ -26,6 +26,7 @@ pub use crate::clickhouse::policy::{OutOfRange, Policies, Unavailable};
 pub use crate::clickhouse::request::Compression;
 pub use crate::debezium::options::{Options, Tombstones};
 pub use crate::debezium::registry::Framing;
+use crate::transform::compile::Compiler;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 pub use deciding::Deciding;
 pub use env::pair;
@@ -48,6 +49,8 @@ pub struct Settings {
     pub transform: Option<PathBuf>,
     /// Whether that file is watched, and what it becomes is run.
     pub watch: bool,
+    /// Who compiles the transform.
+    pub compiler: Compiler,
     /// Parameters of the transform, each name once, in the order of their layers.
     pub params: Named,
     /// Where transforms are kept that ranges were sealed by; none: nowhere.
@@ -365,12 +368,18 @@ pub struct Surroundings {
     pub variables: Vec<(OsString, OsString)>,
     /// Whether standard output is a terminal.
     pub stdout_is_terminal: bool,
+    /// Who compiles transforms.
+    pub compiler: Compiler,
 }
 
 impl Surroundings {
-    /// Those of this process.
+    /// Those of this process, which is a host.
     pub fn of_process() -> Self {
-        Self { variables: std::env::vars_os().collect(), stdout_is_terminal: std::io::stdout().is_terminal() }
+        Self {
+            variables: std::env::vars_os().collect(),
+            stdout_is_terminal: std::io::stdout().is_terminal(),
+            compiler: Compiler::ChildProcess,
+        }
     }
 }
 
@@ -412,7 +421,7 @@ pub fn load(request: &Request, surroundings: &Surroundings) -> Result<Loaded, Mi
     {
         merged.push(key, Item { name: None, text: dir, origin: Origin::Default });
     }
-    validate::settings(merged, surroundings.stdout_is_terminal, mistakes, warnings)
+    validate::settings(merged, surroundings, mistakes, warnings)
 }
 
 impl Settings {

@@ -30,6 +30,7 @@ pub mod chaos;
 pub mod cli;
 pub mod config;
 pub mod error;
+mod folder;
 mod pause;
 pub mod signal;
 pub mod telemetry;

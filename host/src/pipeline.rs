@@ -63,6 +63,7 @@ use crate::signal::Shutdown;
 use crate::source::kafka::{self, KafkaInput};
 use crate::source::{SourceBatch, lines};
 use crate::transform::Transform;
+use crate::transform::compile::{Cache, Compiling};
 use crate::transform::engine::Engine;
 
 /// Closed batches between the source and the transform.
@@ -320,15 +321,18 @@ fn given_up(stop: &Stop) -> Result<()> {
 /// Reads, compiles and starts the transform that `settings` name, and gives it its parameters.
 ///
 /// # Errors
-/// A file that cannot be read, a component that does not fit, parameters that it refuses; exit 2.
+/// A file that cannot be read, a component that does not fit, parameters that it refuses (exit 2); a compiler that
+/// cannot do its work (exit 3).
 pub fn load_transform(settings: &Settings) -> Result<Transform> {
     chosen::load(settings, &chosen::configured(settings)?)
 }
 
 /// Compiles and starts a component, and gives it the parameters of `settings`.
 fn start(component: &[u8], settings: &Settings) -> Result<Transform> {
-    let engine = Engine::new(settings.limits.memory_mib as usize)?;
-    Transform::load(&engine, component, settings.params.0.clone(), settings.limits)
+    let engine = Engine::new(settings.limits.memory_mib as usize).environment()?;
+    let cache = Cache::new(settings.state_dir.as_deref());
+    let compiling = Compiling { compiler: settings.compiler, cache };
+    Transform::load(&engine, &compiling, component, settings.params.0.clone(), settings.limits)
 }
 
 /// A run that goes on where the last one stopped adds to what that one wrote; any other starts anew.

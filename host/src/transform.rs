@@ -5,6 +5,8 @@
 
 mod answer;
 mod bindings;
+mod cache;
+pub mod compile;
 pub mod describe;
 pub mod engine;
 pub mod keyed;
@@ -18,12 +20,13 @@ use std::sync::Arc;
 use anyhow::{Result, anyhow};
 use sha2::{Digest as _, Sha256};
 use wasmtime::Store;
-use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::component::{HasSelf, Linker};
 
 use self::answer::{Answer, Asked};
 use self::bindings::rowgate::transform::log as wit_log;
 use self::bindings::rowgate::transform::types as wit;
 use self::bindings::{Transform as Bindings, TransformPre};
+use self::compile::Compiling;
 use self::engine::Engine;
 use self::limits::{MAX_ANSWER_BYTES, MAX_ROWS_PER_CHANGE, StoreLimiter};
 use self::plan::Plan;
@@ -32,6 +35,7 @@ use crate::clickhouse::profile::Profile;
 use crate::columns::{Blobs, Cells, Column};
 use crate::config::SandboxLimits;
 use crate::debezium::shape::Shape;
+use crate::error::Classify;
 
 pub use self::answer::Part;
 
@@ -68,31 +72,34 @@ pub enum CallError {
 }
 
 impl Transform {
-    /// Compiles `bytes` and instantiates it once, since some mismatches show only then. The error names the
-    /// component's world and version where these do not fit.
+    /// Compiles `bytes` and instantiates it once, since some mismatches show only then.
+    ///
+    /// # Errors
+    /// A component that does not fit, with its world and version, or does not compile, or refuses its parameters
+    /// (exit 2); a compiler that cannot do its work (exit 3).
     pub fn load(
         engine: &Engine,
+        compiling: &Compiling,
         bytes: &[u8],
         params: Vec<(String, String)>,
         limits: SandboxLimits,
     ) -> Result<Self> {
-        describe::fit(bytes).map_err(|reason| anyhow!(reason))?;
-        let component = Component::from_binary(&engine.inner, bytes)
-            .map_err(|e| anyhow!("the component does not compile: {e:#}"))?;
+        describe::fit(bytes).map_err(|reason| anyhow!(reason)).usage()?;
+        let component = compiling.component(engine, bytes)?;
         let mut linker = Linker::new(&engine.inner);
         wit_log::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)
             .map_err(|e| anyhow!("{e:#}"))?;
         let pre = linker.instantiate_pre(&component).and_then(TransformPre::new).map_err(|e| {
             anyhow!("its functions have other types than those of rowgate:transform@0.1.0, rebuild it: {e:#}")
-        })?;
+        });
         let transform = Transform {
-            pre,
+            pre: pre.usage()?,
             engine: engine.clone(),
             params: Arc::new(params),
             limits,
             digest: digest(bytes).into(),
         };
-        transform.open().map_err(|e| anyhow!("{e}"))?;
+        transform.open().map_err(|e| anyhow!("{e}")).usage()?;
         Ok(transform)
     }
 
@@ -138,7 +145,11 @@ impl Transform {
 
 /// SHA-256 of `bytes` in hexadecimal.
 pub fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
+    hexadecimal(&Sha256::digest(bytes))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
     })

@@ -11,6 +11,7 @@ use host::clickhouse::convert::Profile;
 use host::clickhouse::table::{Binding, Table, planned_columns};
 use host::config::{BatchLimits, SandboxLimits};
 use host::debezium::Decoder;
+use host::transform::compile::Compiling;
 use host::transform::engine::Engine;
 use host::transform::run::{self, Plans, ShapeRows};
 use host::transform::{BUILT_IN, Transform};
@@ -80,7 +81,8 @@ fn bind(rows: &ShapeRows) -> Binding {
 fn a_larger_batch_takes_no_more_allocations_than_growing_buffers_do() {
     let limits = SandboxLimits { memory_mib: 64, fuel_per_change: 5_000_000, time_ms: 10_000 };
     let engine = Engine::new(64).expect("an engine");
-    let transform = Transform::load(&engine, BUILT_IN, vec![], limits).expect("the built-in transform");
+    let transform = Transform::load(&engine, &Compiling::default(), BUILT_IN, vec![], limits)
+        .expect("the built-in transform");
     let (mut decoder, mut plans, mut binding) = (Decoder::new(), Plans::default(), None);
     let profile = Profile::default();
     let mut count = |records: usize| {

@@ -11,6 +11,7 @@ mod audit;
 mod bounds;
 mod chaos;
 mod codes;
+mod compile;
 mod corruption;
 mod crashes;
 mod dead_letters;

@@ -10,6 +10,7 @@ use host::clickhouse::table::{Binding, Table, planned_columns};
 use host::config::{BatchLimits, SandboxLimits};
 use host::debezium::scan::Lanes;
 use host::debezium::{Decoded, Decoder};
+use host::transform::compile::Compiling;
 use host::transform::engine::Engine;
 use host::transform::plan::Plan;
 use host::transform::run::{self, Plans, ShapeRows};
@@ -100,7 +101,7 @@ pub fn digest() -> String {
 
 fn built_in() -> Transform {
     let engine = Engine::new(SANDBOX.memory_mib as usize).unwrap();
-    Transform::load(&engine, transform::BUILT_IN, vec![], SANDBOX).unwrap()
+    Transform::load(&engine, &Compiling::default(), transform::BUILT_IN, vec![], SANDBOX).unwrap()
 }
 
 impl<S: Step> Pipeline<S> {

@@ -10,6 +10,7 @@ use crate::config::layer::{Item, Layer, Origin};
 use crate::config::mistake::Mistakes;
 use crate::config::{Request, pair, secret};
 use crate::source::kafka::offsets::To;
+use crate::transform::compile::CompileLimits;
 
 const ABOUT: &str =
     "Passes Debezium changes from Kafka through a WebAssembly transform and writes the rows to ClickHouse";
@@ -38,6 +39,10 @@ Exit codes: 0 done or drained; 1 internal fault; 2 wrong usage or configuration,
 that does not fit, a truncate or schema change that needs a decision; 3 something unreachable, refused or
 taken; 4 a record cannot be processed, and dead_letters says stop, or a dead letter fails again;
 130, 143 second signal.";
+
+/// Arguments of `compile-worker`.
+const MEMORY_MIB: &str = "memory-mib";
+const CPU_S: &str = "cpu-s";
 
 /// The whole command line.
 pub fn command() -> Command {
@@ -76,6 +81,7 @@ pub fn command() -> Command {
                 .arg(json()),
         )
         .subcommand(offsets())
+        .subcommand(compile_worker())
         .subcommand(
             Command::new("config")
                 .about("Look at the configuration")
@@ -83,6 +89,19 @@ pub fn command() -> Command {
                 .subcommand(with_settings(show).arg(json())),
         )
         .subcommand(dlq::command(with_settings_but))
+}
+
+/// What the host starts to compile a component.
+fn compile_worker() -> Command {
+    let number =
+        |name: &'static str| Arg::new(name).long(name).required(true).value_parser(value_parser!(u32));
+    Command::new("compile-worker").hide(true).arg(number(MEMORY_MIB)).arg(number(CPU_S))
+}
+
+/// The limits of `compile-worker`.
+pub fn compile_limits(matches: &ArgMatches) -> CompileLimits {
+    let number = |name: &str| matches.get_one::<u32>(name).copied().unwrap_or_default().into();
+    CompileLimits { memory_mib: number(MEMORY_MIB), cpu_s: number(CPU_S) }
 }
 
 fn offsets() -> Command {

@@ -160,7 +160,7 @@ pub const KEYS: &[Key] = &[
     Key::new(
         "state_dir",
         "FOLDER",
-        "Where transforms are kept until the ranges that they sealed are done; hosts may share it",
+        "Where transforms are kept, until the ranges that they sealed are done, and as native code; hosts may share it",
     )
     .flag("state-dir")
     .follows("`$XDG_STATE_HOME/rowgate`, else `~/.local/state/rowgate`")

@@ -36,7 +36,8 @@ impl Given<'_> {
             flags.push(key, Item { name, text: text.to_owned(), origin });
         }
         merged.overlay(flags);
-        validate::settings(merged, self.terminal, mistakes, warnings)
+        let surroundings = Surroundings { stdout_is_terminal: self.terminal, ..Surroundings::default() };
+        validate::settings(merged, &surroundings, mistakes, warnings)
             .map_err(|mistakes| mistakes.0.iter().map(ToString::to_string).collect())
     }
 
@@ -160,7 +161,7 @@ fn the_real_environment_wins_over_a_file_of_variables_and_that_over_the_configur
             ("ROWGATE_CONFIG".into(), config.into()),
             ("ROWGATE_ENV_FILE".into(), env_file.into()),
         ],
-        stdout_is_terminal: false,
+        ..Surroundings::default()
     };
     let settings = load(&Request::default(), &surroundings).unwrap().settings;
     let found = clickhouse(&settings);

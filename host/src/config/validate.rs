@@ -6,8 +6,8 @@ use super::mistake::Mistakes;
 use super::values::{self, Read};
 use super::{
     Audit, BatchLimits, Bounds, ClickHouse, Credentials, DeadLetters, Deciding, GroupProtocol, Kafka, Loaded,
-    Options, Policies, Registry, SandboxLimits, Settings, Sink, Source, TopicPattern, Truncate, kafka,
-    secret,
+    Options, Policies, Registry, SandboxLimits, Settings, Sink, Source, Surroundings, TopicPattern, Truncate,
+    kafka, secret,
 };
 use crate::debezium::hints::Hints;
 use crate::debezium::placeholder::Placeholder;
@@ -16,7 +16,7 @@ use secret::{Named, Secret};
 /// Reads `merged`, the settings of all layers.
 pub fn settings(
     merged: Layer,
-    stdout_is_terminal: bool,
+    surroundings: &Surroundings,
     mistakes: Mistakes,
     warnings: Vec<String>,
 ) -> Result<Loaded, Mistakes> {
@@ -42,7 +42,10 @@ pub fn settings(
         until_caught_up: check.value("until_caught_up", values::switch).unwrap_or_default(),
     };
     let bounded = bounds.any() || matches!(source, Some(Source::Lines { .. }));
-    check.follows("show_last", if bounded && stdout_is_terminal && !to_lines { "10" } else { "0" });
+    check.follows(
+        "show_last",
+        if bounded && surroundings.stdout_is_terminal && !to_lines { "10" } else { "0" },
+    );
     let batch = BatchLimits {
         rows: check.number("batch_rows", 1, 500_000),
         bytes: check.number("batch_bytes", 1 << 10, 64 << 20),
@@ -73,6 +76,7 @@ pub fn settings(
         records,
         transform,
         watch,
+        compiler: surroundings.compiler,
         params,
         state_dir,
         pin,

@@ -41,7 +41,7 @@ pub(super) struct Now {
 /// # Errors
 /// Why it cannot run; exit 2 where the transform is at fault, 3 where something around it is.
 pub(super) fn ready(settings: &Settings, kept: &Kept, now: &Now) -> Result<Ready> {
-    let transform = start(&kept.component, settings).usage()?;
+    let transform = start(&kept.component, settings)?;
     let rows = plans(&transform, now)?;
     let targets = now.targets.as_ref().map(|now| tables(now, &rows)).transpose()?;
     Ok(Ready { transform, kept: kept.clone(), targets })
@@ -50,9 +50,9 @@ pub(super) fn ready(settings: &Settings, kept: &Kept, now: &Now) -> Result<Ready
 /// Compiles and starts a transform, and asks it for its plans of the source's tables. Nothing is made.
 ///
 /// # Errors
-/// Why it cannot run; exit 2.
+/// Why it cannot run; exit 2 where the transform is at fault, 3 where something around it is.
 pub(super) fn asked(settings: &Settings, kept: &Kept, now: &Now) -> Result<Transform> {
-    let transform = start(&kept.component, settings).usage()?;
+    let transform = start(&kept.component, settings)?;
     plans(&transform, now)?;
     Ok(transform)
 }

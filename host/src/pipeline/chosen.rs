@@ -60,10 +60,10 @@ pub(super) fn prune(store: &Store, commits: &Commits) {
 /// Compiles and starts what was chosen.
 ///
 /// # Errors
-/// A component that does not fit, parameters that it refuses; exit 2.
+/// A component that does not fit, parameters that it refuses (exit 2); a compiler that cannot do its work (exit 3).
 pub(super) fn load(settings: &Settings, kept: &Kept) -> Result<Transform> {
     let path = settings.transform.as_deref().unwrap_or(Path::new("built in")).display();
-    super::start(&kept.component, settings).with_context(|| format!("transform `{path}`")).usage()
+    super::start(&kept.component, settings).with_context(|| format!("transform `{path}`"))
 }
 
 /// What the configuration and what was deployed say is to run.

@@ -41,24 +41,39 @@ impl Engine {
             .total_memories(64)
             .total_tables(128)
             .total_stacks(1);
-        let mut config = Config::new();
-        config
-            .concurrency_support(false)
-            .epoch_interruption(true)
-            .consume_fuel(true)
-            .cranelift_opt_level(OptLevel::Speed)
-            .cranelift_regalloc_algorithm(RegallocAlgorithm::Backtracking)
-            // The same changes must give the same rows on every machine.
-            .cranelift_nan_canonicalization(true)
-            .relaxed_simd_deterministic(true)
-            .wasm_memory64(false)
-            .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
-        let inner = wasmtime::Engine::new(&config)
-            .map_err(|e| anyhow!("setting up the WebAssembly engine: {e:#}"))?;
+        let mut config = config();
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+        let inner = engine(&config)?;
         let alive = Arc::new(());
         start_ticker(inner.weak(), Arc::downgrade(&alive))?;
         Ok(Engine { inner, _ticker: Arc::new(Ticker { _alive: alive }) })
     }
+}
+
+/// What decides how native code looks: the same for those that compile and those that run it.
+fn config() -> Config {
+    let mut config = Config::new();
+    config
+        .concurrency_support(false)
+        .epoch_interruption(true)
+        .consume_fuel(true)
+        .cranelift_opt_level(OptLevel::Speed)
+        .cranelift_regalloc_algorithm(RegallocAlgorithm::Backtracking)
+        // The same changes must give the same rows on every machine.
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true)
+        .wasm_memory64(false);
+    config
+}
+
+fn engine(config: &Config) -> Result<wasmtime::Engine> {
+    wasmtime::Engine::new(config).map_err(|e| anyhow!("setting up the WebAssembly engine: {e:#}"))
+}
+
+/// An engine that compiles for [`Engine`] and runs nothing: without a pool, of which the address space alone is more
+/// than a compiling process may have, and without threads, so that its time is bounded.
+pub(crate) fn for_compiling() -> Result<wasmtime::Engine> {
+    engine(config().parallel_compilation(false))
 }
 
 fn start_ticker(engine: wasmtime::EngineWeak, alive: Weak<()>) -> Result<()> {

@@ -427,11 +427,12 @@ mod tests {
     use crate::config::SandboxLimits;
     use crate::debezium::fixture;
     use crate::transform::BUILT_IN;
+    use crate::transform::compile::Compiling;
     use crate::transform::engine::Engine;
 
     fn built_in() -> Transform {
         let limits = SandboxLimits { memory_mib: 64, fuel_per_change: 5_000_000, time_ms: 10_000 };
-        Transform::load(&Engine::new(64).unwrap(), BUILT_IN, vec![], limits).unwrap()
+        Transform::load(&Engine::new(64).unwrap(), &Compiling::default(), BUILT_IN, vec![], limits).unwrap()
     }
 
     fn event(op: &str, created_at: &str) -> String {
