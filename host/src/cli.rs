@@ -26,6 +26,7 @@ use clap::ArgMatches;
 
 use crate::config::{self, Loaded, Request, Surroundings};
 use crate::error::{self, Classify};
+use crate::origin::Key;
 use crate::telemetry;
 use crate::transform::compile::CompileLimits;
 
@@ -56,6 +57,8 @@ pub enum Command {
     Inspect {
         /// The file.
         file: PathBuf,
+        /// Keys of which one is to have signed it.
+        keys: Vec<Key>,
         /// As JSON.
         json: bool,
     },
@@ -91,7 +94,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         ["doctor"] => Command::Doctor { json: json(last) },
         ["inspect"] => {
             let file = last.get_one::<PathBuf>("file").cloned().unwrap_or_default();
-            Command::Inspect { file, json: json(last) }
+            let keys = last.get_many::<Key>("key").into_iter().flatten().cloned().collect();
+            Command::Inspect { file, keys, json: json(last) }
         }
         ["compile-worker"] => Command::CompileWorker(args::compile_limits(last)),
         ["dlq", action] => Command::Dlq(Box::new(dlq::parse(action, last)?)),
@@ -133,7 +137,7 @@ pub fn execute(invocation: &Invocation, surroundings: &Surroundings) -> anyhow::
         Command::Run => run::run(load(invocation, surroundings)?, invocation.verbosity),
         Command::Validate => validate::validate(&load(invocation, surroundings)?),
         Command::Doctor { json } => doctor::doctor(&load(invocation, surroundings)?, *json),
-        Command::Inspect { file, json } => inspect::inspect(file, *json),
+        Command::Inspect { file, keys, json } => inspect::inspect(file, keys, *json),
         Command::CompileWorker(limits) => compile_worker::compile_worker(*limits),
         Command::Offsets(action) => {
             offsets::execute(&load(invocation, surroundings)?, action, invocation.verbosity)

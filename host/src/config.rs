@@ -26,6 +26,7 @@ pub use crate::clickhouse::policy::{OutOfRange, Policies, Unavailable};
 pub use crate::clickhouse::request::Compression;
 pub use crate::debezium::options::{Options, Tombstones};
 pub use crate::debezium::registry::Framing;
+use crate::origin::Policy;
 use crate::transform::compile::Compiler;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 pub use deciding::Deciding;
@@ -49,6 +50,8 @@ pub struct Settings {
     pub transform: Option<PathBuf>,
     /// Whether that file is watched, and what it becomes is run.
     pub watch: bool,
+    /// What the transform must be.
+    pub origin: Policy,
     /// Who compiles the transform.
     pub compiler: Compiler,
     /// Parameters of the transform, each name once, in the order of their layers.

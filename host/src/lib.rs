@@ -15,6 +15,7 @@ pub mod source;
 pub mod batch;
 pub mod debezium;
 pub mod columns;
+pub mod origin;
 pub mod transform;
 pub mod clickhouse;
 pub mod dead_letter;

@@ -10,6 +10,7 @@
 //! Both channels are bounded: a slow ClickHouse fills them, the source pauses its partitions, and keeps
 //! polling. A stage that fails sets [`Stop`], the others end, and the first error is the pipeline's.
 
+mod admission;
 mod audit;
 mod candidate;
 mod chosen;
@@ -324,7 +325,8 @@ fn given_up(stop: &Stop) -> Result<()> {
 /// A file that cannot be read, a component that does not fit, parameters that it refuses (exit 2); a compiler that
 /// cannot do its work (exit 3).
 pub fn load_transform(settings: &Settings) -> Result<Transform> {
-    chosen::load(settings, &chosen::configured(settings)?)
+    let (kept, _) = chosen::configured(settings)?;
+    chosen::load(settings, &kept)
 }
 
 /// Compiles and starts a component, and gives it the parameters of `settings`.

@@ -33,6 +33,7 @@ mod mariadb;
 mod mock_kafka;
 mod offsets;
 mod old_server;
+mod origin;
 mod pace;
 mod pins;
 mod policies;

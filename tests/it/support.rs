@@ -6,6 +6,7 @@ pub mod events;
 pub mod host;
 pub mod kafka;
 pub mod log;
+pub mod minisign;
 pub mod places;
 pub mod stack;
 

@@ -9,6 +9,7 @@ use crate::config::keys::{Default, Form, KEYS, Key};
 use crate::config::layer::{Item, Layer, Origin};
 use crate::config::mistake::Mistakes;
 use crate::config::{Request, pair, secret};
+use crate::origin;
 use crate::source::kafka::offsets::To;
 use crate::transform::compile::CompileLimits;
 
@@ -55,6 +56,11 @@ pub fn command() -> Command {
         Command::new("show").about("Show the settings and where each comes from; secrets are left out");
     let file =
         Arg::new("file").value_name("FILE").required(true).value_parser(value_parser!(std::path::PathBuf));
+    let key = Arg::new("key")
+        .long("key")
+        .value_name("KEY")
+        .action(ArgAction::Append)
+        .value_parser(origin::Key::parse);
     with_settings(Command::new("host"))
         .bin_name("host")
         .version(env!("CARGO_PKG_VERSION"))
@@ -76,8 +82,9 @@ pub fn command() -> Command {
         )
         .subcommand(
             Command::new("inspect")
-                .about("Tell what a component is: contract, imports, exports, size, digest")
+                .about("Tell what a component is: contract, imports, exports, size, digest, signature")
                 .arg(file.help("A WebAssembly component"))
+                .arg(key.help("Public key of minisign that its signature, FILE.minisig, is checked by; repeatable"))
                 .arg(json()),
         )
         .subcommand(offsets())

@@ -206,7 +206,7 @@ fn verbosity_is_the_count_of_v_less_that_of_q() {
 fn other_commands_take_what_is_theirs() {
     assert_eq!(parsed(&["-c", "p.yaml", "validate"]).command, Command::Validate);
     assert_eq!(parsed(&["config", "show", "--json"]).command, Command::ConfigShow { json: true });
-    let inspect = Command::Inspect { file: PathBuf::from("rule.wasm"), json: true };
+    let inspect = Command::Inspect { file: PathBuf::from("rule.wasm"), keys: vec![], json: true };
     assert_eq!(parsed(&["inspect", "rule.wasm", "--json"]).command, inspect);
 }
 

@@ -151,6 +151,21 @@ pub const KEYS: &[Key] = &[
         .form(Form::Switch)
         .default("false")
         .under(TRANSFORM),
+    Key::new("transform_digest", "sha256:HEX", "The digest that the transform must have, as `host inspect` shows it")
+        .flag("transform-digest")
+        .under(TRANSFORM),
+    Key::new(
+        "transform_key",
+        "KEY",
+        "Public key of minisign: with one or more, one of them must have signed the transform (FILE.minisig); repeatable",
+    )
+    .flag("transform-key")
+    .form(Form::List)
+    .under(TRANSFORM),
+    Key::new("transform_name", "NAME", "What the transform must be signed as, where `transform_key` is set")
+        .flag("transform-name")
+        .follows("the pipeline's name")
+        .under(TRANSFORM),
     Key::new("params", "NAME=VALUE", "A parameter of the transform; repeatable")
         .flag("param")
         .short('p')

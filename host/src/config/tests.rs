@@ -418,6 +418,35 @@ fn how_records_are_read_is_settled_and_its_mistakes_have_their_places() {
 }
 
 #[test]
+fn what_the_transform_must_be_is_settled_and_its_mistakes_have_their_places() {
+    const KEY: &str = "RWTBalT81XN5SQpLldzOAhYIuF7oj0wu35lY7RbylsKLNAwf/K9wnqCg";
+    let digest = "ab".repeat(32);
+    let pinned = file(&format!("transform_digest: sha256:{}\n", digest.to_uppercase())).settings().origin;
+    assert_eq!(pinned, Policy { digest: Some(digest), ..Policy::default() });
+    let text = format!("name: p\ntransform: r.wasm\ntransform_key: [{KEY}, {KEY}]\n");
+    let signed = file(&text).settings().origin;
+    assert_eq!((signed.keys.len(), signed.name.as_deref()), (2, Some("p")));
+    let signed = flags(&[("transform", "r.wasm"), ("transform_key", KEY), ("transform_name", "orders")]);
+    assert_eq!(signed.settings().origin.name.as_deref(), Some("orders"));
+    assert_eq!(file("").settings().origin, Policy::default());
+    for (text, mistake) in [
+        (
+            "transform_digest: sha256:ab\n".to_owned(),
+            "p.yaml:1:19: transform_digest: `sha256:ab` is no digest",
+        ),
+        (
+            "transform: a\ntransform_key: RWQ\n".to_owned(),
+            "p.yaml:2:16: transform_key: `RWQ` is no public key",
+        ),
+        (format!("transform_key: {KEY}\n"), "p.yaml:1:16: transform_key: the transform that is built in"),
+        ("transform_name: a\n".to_owned(), "p.yaml:1:17: transform_name: nothing says who must have signed"),
+    ] {
+        let mistakes = file(&text).mistakes();
+        assert!(mistakes.len() == 1 && mistakes[0].starts_with(mistake), "{mistakes:?}");
+    }
+}
+
+#[test]
 fn origins_are_shown_beside_the_values() {
     let given =
         Given { variables: &[("ROWGATE_USER", "shop")], flags: &[("for", "20s")], ..file("database: d\n") };

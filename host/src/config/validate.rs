@@ -11,6 +11,7 @@ use super::{
 };
 use crate::debezium::hints::Hints;
 use crate::debezium::placeholder::Placeholder;
+use crate::origin::{self, Key, Policy};
 use secret::{Named, Secret};
 
 /// Reads `merged`, the settings of all layers.
@@ -55,6 +56,7 @@ pub fn settings(
     let records = check.records();
     let transform = check.value("transform", values::file);
     let watch = check.watch(transform.is_some());
+    let origin = check.origin(transform.is_some(), &name);
     let params = check.named("params", |_, _| None);
     let state_dir = check.value("state_dir", values::file);
     let pin = check.value("pin", values::pin).unwrap_or_default();
@@ -76,6 +78,7 @@ pub fn settings(
         records,
         transform,
         watch,
+        origin,
         compiler: surroundings.compiler,
         params,
         state_dir,
@@ -231,6 +234,28 @@ impl Check {
             flattened_headers: self.value("flattened_headers", values::switch).unwrap_or_default(),
             tombstones: self.value("tombstones", values::tombstones).unwrap_or_default(),
         }
+    }
+
+    /// What the transform must be; a file of it has to be named where it must be signed.
+    fn origin(&mut self, named: bool, pipeline: &str) -> Policy {
+        let digest = self.value("transform_digest", origin::parse_digest);
+        let keys = self.list("transform_key", Key::parse);
+        let place =
+            |check: &Self, name: &str| check.merged.items(name).last().map(|item| item.origin.clone());
+        match (place(self, "transform_key"), place(self, "transform_name")) {
+            (Some(place), _) if !named => {
+                let what = "the transform that is built in has no signature: set `transform` too";
+                self.mistakes.of("transform_key", place, what);
+            }
+            (None, Some(place)) => {
+                let what = "nothing says who must have signed it: set `transform_key` too";
+                self.mistakes.of("transform_name", place, what);
+            }
+            (Some(_), None) => self.follows("transform_name", pipeline),
+            _ => {}
+        }
+        let name = self.value("transform_name", values::foreign_name);
+        Policy { digest, keys, name, at_least: None }
     }
 
     /// Sets `name` where nobody did.

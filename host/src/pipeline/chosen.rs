@@ -4,9 +4,11 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow};
 
+use super::admission::{admit, is_pinned_or_free};
 use crate::commit::DIGEST_DIGITS;
 use crate::config::{Settings, Sink, Source};
 use crate::error::Classify;
+use crate::origin::{self, Origin};
 use crate::pins::Kept;
 use crate::pins::deployed::{By, Deployed, Version, named, now_ms};
 use crate::pins::store::Store;
@@ -18,6 +20,8 @@ pub(super) struct Chosen {
     /// The settings, with its parameters.
     pub settings: Settings,
     pub kept: Kept,
+    /// Where it comes from; none where it was deployed, and looked at then.
+    pub origin: Option<Origin>,
     pub deployed: Deployed,
     pub configured: Configured,
     /// Whether `deployed` says more than what is written down.
@@ -82,7 +86,7 @@ pub(super) fn choose(
     known: Option<Deployed>,
     current: Option<Kept>,
 ) -> Result<Chosen> {
-    let own = configured(settings)?;
+    let (own, origin) = configured(settings)?;
     let named = Configured::by(&own);
     let names = named.names.clone();
     let known = match known {
@@ -93,7 +97,9 @@ pub(super) fn choose(
         Some(deployed) => (deployed, true),
         None => (Deployed::new(names.clone()), false),
     };
-    let (settings, kept, by) = match deployed.current().filter(|_| deployed.holds(&names)) {
+    let is_free = |version: &&Version| is_pinned_or_free(settings, &version.digest);
+    let current_version = deployed.current().filter(|_| deployed.holds(&names)).filter(is_free);
+    let (settings, kept, origin, by) = match current_version {
         Some(version) if version.pin != own.pin() => {
             let kept = match current.filter(|kept| kept.pin() == version.pin) {
                 Some(kept) => kept,
@@ -108,9 +114,9 @@ pub(super) fn choose(
                 by = version.by.as_str(),
                 "what was deployed last runs, and not what the configuration names"
             );
-            (settings, kept, version.by)
+            (settings, kept, None, version.by)
         }
-        _ => (settings.clone(), own, By::Configuration),
+        _ => (settings.clone(), own, Some(origin), By::Configuration),
     };
     if !deployed.holds(&names) {
         tracing::info!(
@@ -121,17 +127,21 @@ pub(super) fn choose(
     deployed.configure(names);
     deployed.put(&kept, by, now_ms());
     let is_news = was_known && deployed != before && seals(&settings) && !settings.dry_run;
-    Ok(Chosen { settings, kept, deployed, configured: named, is_news })
+    Ok(Chosen { settings, kept, origin, deployed, configured: named, is_news })
 }
 
-/// What the configuration names.
+/// What the configuration names, and where it comes from.
 ///
 /// # Errors
-/// The component cannot be read.
-pub(super) fn configured(settings: &Settings) -> Result<Kept> {
+/// The component cannot be read, or may not run; see [`admit`].
+pub(super) fn configured(settings: &Settings) -> Result<(Kept, Origin)> {
     let path = settings.transform.as_deref();
     let component = path.map_or_else(|| Ok(transform::BUILT_IN.to_vec()), describe::bytes)?;
-    Ok(Kept::new(component, settings.deciding.clone()))
+    let signature = path.map_or(Ok(None), origin::beside)?;
+    let shown = path.unwrap_or(Path::new("built in")).display();
+    let origin = admit(settings, &component, signature.as_deref());
+    let origin = origin.with_context(|| format!("transform `{shown}`"))?;
+    Ok((Kept::new(component, settings.deciding.clone()), origin))
 }
 
 /// What was deployed last.

@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, anyhow};
 use serde::Serialize;
 use tokio::runtime::Handle;
 
+use super::admission;
 use super::candidate::{self, Now, Ready};
 use super::chosen::{self, Chosen, Configured, prune, seals};
 use super::prepare::{Maker, Prepared};
@@ -27,6 +28,7 @@ use crate::config::Settings;
 use crate::config::secret::Named;
 use crate::debezium::shape::Shape;
 use crate::error::Classify;
+use crate::origin::{self, Origin};
 use crate::pins::Kept;
 use crate::pins::deployed::{By, Deployed, Version, now_ms};
 use crate::pins::store::Store;
@@ -39,6 +41,8 @@ use crate::transform::{Transform, digest};
 pub struct Candidate {
     /// Its bytes.
     pub component: Vec<u8>,
+    /// The text of its detached signature, if it has one.
+    pub signature: Option<String>,
     /// Its parameters; none for those of the transform that runs.
     pub params: Option<Named>,
 }
@@ -163,8 +167,11 @@ impl Control {
     pub fn deploy(&self, candidate: Candidate, by: By) -> Result<Deployment> {
         let _alone = locked(&self.inner.changing);
         self.know_configuration()?;
+        let origin = self.admit(&candidate)?;
         let (settings, kept) = self.settled(candidate);
-        self.install(&settings, kept, by)
+        let deployment = self.install(&settings, kept, by)?;
+        admission::note(&settings, &origin)?;
+        Ok(deployment)
     }
 
     /// Goes back to a transform that ran before: the last one whose digest or pin begins like this, with the
@@ -179,6 +186,8 @@ impl Control {
         let version = locked(&self.inner.state).deployed.find(digest).cloned();
         let version = version.map_err(|why| anyhow!(why)).usage()?;
         let kept = store.load(&version.pin).map_err(|why| anyhow!(why)).environment()?;
+        // Who signed it was looked at when it was deployed, and to go back is what the version would forbid.
+        origin::check_digest(&version.digest, &settings.origin).usage()?;
         let settings = settings.with_params(kept.deciding.params());
         self.install(&settings, Kept::new(kept.component, settings.deciding.clone()), By::Rollback)
     }
@@ -192,8 +201,9 @@ impl Control {
         self.know_configuration()?;
         let captured = locked(&self.inner.state).seen.captured();
         let Some(captured) = captured else { return Ok(None) };
+        self.admit(&candidate)?;
         let (settings, kept) = self.settled(candidate);
-        let transform = super::start(&kept.component, &settings).usage()?;
+        let transform = super::start(&kept.component, &settings)?;
         trial::trial(&settings, transform, kept.pin(), &captured, &self.inner.runtime).map(Some)
     }
 
@@ -209,6 +219,7 @@ impl Control {
     }
 
     fn shadow_of(&self, candidate: Candidate) -> Result<Arc<Shadow>> {
+        self.admit(&candidate)?;
         let (settings, kept) = self.settled(candidate);
         let now = self.now();
         let targets = now.targets.as_ref().map(|targets| Arc::new(targets.beside(true)));
@@ -224,9 +235,14 @@ impl Control {
         Ok(Arc::new(shadow))
     }
 
+    /// Whether a candidate may run here, by where it comes from.
+    fn admit(&self, candidate: &Candidate) -> Result<Origin> {
+        admission::admit(&self.inner.settings, &candidate.component, candidate.signature.as_deref())
+    }
+
     /// The settings with a candidate's parameters, and what is kept of it.
     fn settled(&self, candidate: Candidate) -> (Settings, Kept) {
-        let Candidate { component, params } = candidate;
+        let Candidate { component, params, .. } = candidate;
         let running = || locked(&self.inner.state).current.as_ref().map(|kept| kept.deciding.params());
         let params = params.or_else(running).unwrap_or_default();
         let settings = self.inner.settings.with_params(params);
@@ -352,6 +368,9 @@ impl Control {
         let _alone = locked(&self.inner.changing);
         let chosen = self.choose()?;
         let transform = chosen::load(&chosen.settings, &chosen.kept)?;
+        if let Some(origin) = &chosen.origin {
+            admission::note(&chosen.settings, origin)?;
+        }
         self.adopt(&chosen);
         locked(&self.inner.state).transform = Some(transform.clone());
         Ok(Begun { settings: chosen.settings, transform, kept: chosen.kept })
@@ -454,7 +473,7 @@ mod tests {
     }
 
     fn candidate(component: Vec<u8>) -> Candidate {
-        Candidate { component, params: None }
+        Candidate { component, signature: None, params: None }
     }
 
     #[test]
@@ -499,7 +518,7 @@ mod tests {
         for candidate in [
             candidate(b"no transform".to_vec()),
             candidate(built_in[..built_in.len() / 2].to_vec()),
-            Candidate { component: built_in, params: Some(wrong) },
+            Candidate { component: built_in, signature: None, params: Some(wrong) },
         ] {
             let error = control.deploy(candidate, By::Deploy).unwrap_err();
             assert_eq!(exit_of(&error), Exit::Usage, "{error:#}");

@@ -360,7 +360,7 @@ mod tests {
         let before = made(&mut host, range(None)).unwrap();
         let sealed = range(Some(&host));
         let params = Some(Named(vec![("unit".to_owned(), "us".to_owned())]));
-        let candidate = Candidate { component: BUILT_IN.to_vec(), params };
+        let candidate = Candidate { component: BUILT_IN.to_vec(), signature: None, params };
         let deployed = control.deploy(candidate, By::Deploy).unwrap();
         assert!(deployed.changed && control.status().waiting);
         let after = made(&mut host, range(None)).unwrap();
@@ -370,7 +370,7 @@ mod tests {
         assert_eq!(made(&mut host, range(None)).unwrap(), after);
         // What refuses its parameters does not take over.
         let params = Some(Named(vec![("none".to_owned(), "such".to_owned())]));
-        let candidate = Candidate { component: BUILT_IN.to_vec(), params };
+        let candidate = Candidate { component: BUILT_IN.to_vec(), signature: None, params };
         control.deploy(candidate, By::Deploy).unwrap_err();
         assert_eq!(made(&mut host, range(None)).unwrap(), after);
     }

@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result};
 
 use super::control::{Candidate, Control};
 use crate::error::{Classify, Exit, exit_of};
+use crate::origin;
 use crate::pins::deployed::By;
 use crate::signal::{Hangups, Shutdown};
 use crate::transform::{describe, digest};
@@ -42,16 +43,18 @@ pub fn start(control: &Control, hangups: &Hangups, shutdown: &Shutdown) -> Resul
 
 /// What tells that a file is another one, or was written to.
 type Stamp = (SystemTime, u64, u64);
+/// The same of a component's file and of its signature's, where there is one.
+type Stamps = (Stamp, Option<Stamp>);
 
 struct Watch {
     control: Control,
     path: PathBuf,
     /// The file as it was taken, or refused.
-    known: Option<Stamp>,
+    known: Option<Stamps>,
     /// The file as the last look found it, where that was not `known`.
-    changed: Option<Stamp>,
-    /// The digest of what was refused.
-    refused: Option<String>,
+    changed: Option<Stamps>,
+    /// The digest and the signature of what was refused.
+    refused: Option<(String, Option<String>)>,
     /// When that is tried again, where the component was not at fault.
     again: Option<Instant>,
     /// What was said last of a file that cannot be taken.
@@ -68,7 +71,7 @@ impl Watch {
     fn look(&mut self, now: bool) {
         // Before the pipeline has read it, it is not known what has changed.
         let Some(configured) = self.control.status().configured else { return };
-        let stamp = match stamp(&self.path) {
+        let stamp = match stamps(&self.path) {
             Ok(stamp) => stamp,
             Err(error) => return self.say(&format!("it cannot be read: {error}")),
         };
@@ -83,12 +86,14 @@ impl Watch {
             self.changed = Some(stamp);
             return;
         }
-        let component = match describe::bytes(&self.path) {
-            Ok(component) => component,
+        let read =
+            describe::bytes(&self.path).and_then(|component| Ok((component, origin::beside(&self.path)?)));
+        let (component, signature) = match read {
+            Ok(read) => read,
             Err(error) => return self.say(&format!("{error:#}")),
         };
         // Written to while it was read: the next look sees more.
-        if self::stamp(&self.path).ok() != Some(stamp) {
+        if stamps(&self.path).ok() != Some(stamp) {
             return;
         }
         self.known = Some(stamp);
@@ -98,20 +103,22 @@ impl Watch {
             self.said.clear();
             return;
         }
-        if is_due || self.refused.as_ref() != Some(&digest) {
-            self.deploy(component, digest);
+        let which = (digest, signature);
+        if is_due || self.refused.as_ref() != Some(&which) {
+            self.deploy(component, which);
         }
     }
 
-    fn deploy(&mut self, component: Vec<u8>, digest: String) {
+    fn deploy(&mut self, component: Vec<u8>, which: (String, Option<String>)) {
         let params = Some(self.control.settings().params.clone());
-        match self.control.deploy(Candidate { component, params }, By::Watch) {
+        let candidate = Candidate { component, signature: which.1.clone(), params };
+        match self.control.deploy(candidate, By::Watch) {
             Ok(_) => {
                 (self.refused, self.again) = (None, None);
                 self.said.clear();
             }
             Err(error) => {
-                self.refused = Some(digest);
+                self.refused = Some(which);
                 self.again = (exit_of(&error) != Exit::Usage).then(|| Instant::now() + TRY_AGAIN);
                 self.say(&format!("{error:#}"));
             }
@@ -125,6 +132,10 @@ impl Watch {
             tracing::warn!(file = %self.path.display(), "the transform's file is not taken, and the one that runs goes on: {what}");
         }
     }
+}
+
+fn stamps(path: &Path) -> io::Result<Stamps> {
+    Ok((stamp(path)?, stamp(&origin::signature_path(path)).ok()))
 }
 
 fn stamp(path: &Path) -> io::Result<Stamp> {

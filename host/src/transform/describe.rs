@@ -51,12 +51,14 @@ pub struct Description {
     pub producers: Vec<String>,
 }
 
-/// Reads the file at `path` and tells what it is, whether it fits or not.
+/// Reads the file at `path` and tells what it is, whether it fits or not; and gives its bytes.
 ///
 /// # Errors
 /// When it cannot be read, or is no WebAssembly (exit 2).
-pub fn read(path: &Path) -> anyhow::Result<Description> {
-    describe(&bytes(path)?).map_err(anyhow::Error::msg).with_context(|| shown(path)).usage()
+pub fn read(path: &Path) -> anyhow::Result<(Description, Vec<u8>)> {
+    let bytes = bytes(path)?;
+    let description = describe(&bytes).map_err(anyhow::Error::msg).with_context(|| shown(path)).usage()?;
+    Ok((description, bytes))
 }
 
 /// Reads a component's file.
