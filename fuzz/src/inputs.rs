@@ -57,7 +57,7 @@ pub(crate) fn lines(bytes: &[u8]) {
 pub(crate) fn config(bytes: &[u8]) {
     let request = Request { config: Some(file(bytes)), ..Request::default() };
     match config::load(&request, &Surroundings::default()) {
-        Ok(loaded) => assert!(!loaded.resolved.is_empty()),
+        Ok(configured) => assert!(configured.pipelines().iter().all(|loaded| !loaded.resolved.is_empty())),
         Err(mistakes) => assert!(!mistakes.to_string().is_empty()),
     }
 }

@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::ArgMatches;
 
-use crate::config::{self, Loaded, Request, Surroundings};
+use crate::config::{self, Configured, Loaded, Request, Surroundings};
 use crate::error::{self, Classify};
 use crate::origin::Key;
 use crate::telemetry;
@@ -134,21 +134,29 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// Whatever went wrong, marked with the exit code that it calls for.
 pub fn execute(invocation: &Invocation, surroundings: &Surroundings) -> anyhow::Result<()> {
     match &invocation.command {
-        Command::Run => run::run(load(invocation, surroundings)?, invocation.verbosity),
+        Command::Run => match load(invocation, surroundings)? {
+            Configured::One(loaded) => run::run(*loaded, invocation.verbosity),
+            Configured::Many(all, warnings) => run::run_all(all, &warnings, invocation.verbosity),
+        },
         Command::Validate => validate::validate(&load(invocation, surroundings)?),
         Command::Doctor { json } => doctor::doctor(&load(invocation, surroundings)?, *json),
         Command::Inspect { file, keys, json } => inspect::inspect(file, keys, *json),
         Command::CompileWorker(limits) => compile_worker::compile_worker(*limits),
         Command::Offsets(action) => {
-            offsets::execute(&load(invocation, surroundings)?, action, invocation.verbosity)
+            offsets::execute(&load_one(invocation, surroundings)?, action, invocation.verbosity)
         }
-        Command::Dlq(command) => dlq::run(command, load(invocation, surroundings)?, invocation.verbosity),
+        Command::Dlq(command) => dlq::run(command, load_one(invocation, surroundings)?, invocation.verbosity),
         Command::ConfigShow { json } => config_show::show(&load(invocation, surroundings)?, *json),
     }
 }
 
-fn load(invocation: &Invocation, surroundings: &Surroundings) -> anyhow::Result<Loaded> {
+fn load(invocation: &Invocation, surroundings: &Surroundings) -> anyhow::Result<Configured> {
     config::load(&invocation.request, surroundings).usage()
+}
+
+/// For commands that work on one pipeline.
+fn load_one(invocation: &Invocation, surroundings: &Surroundings) -> anyhow::Result<Loaded> {
+    config::load_one(&invocation.request, surroundings).usage()
 }
 
 /// Writes a result to standard output. A reader that has gone away is no fault of ours.
@@ -160,8 +168,8 @@ fn show(text: &str) -> anyhow::Result<()> {
     }
 }
 
-fn warn_of(loaded: &Loaded) {
-    loaded.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+fn warn(warnings: &[String]) {
+    warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
 }
 
 #[cfg(test)]

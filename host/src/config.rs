@@ -10,10 +10,12 @@ pub mod layer;
 pub mod mistake;
 pub mod secret;
 pub mod show;
+pub mod tables;
 
 mod env;
 mod file;
 mod kafka;
+mod tenants;
 mod validate;
 mod values;
 
@@ -34,12 +36,16 @@ pub use env::pair;
 use layer::{Item, Layer, Origin};
 use mistake::Mistakes;
 use secret::{Named, Secret};
+use tables::Tables;
+use tenants::Around;
 
 /// Everything that a run needs to know, checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// Name of the pipeline; letters, digits, `.`, `_`, `-`.
+    /// Full name of the pipeline: letters, digits, `.`, `_`, `-`. With a tenant it begins with that one's and a dot.
     pub name: String,
+    /// Whose it is; none where there are no tenants.
+    pub tenant: Option<String>,
     /// Where records come from.
     pub source: Source,
     /// Where schemas are that records name by an id; none: such records are refused.
@@ -78,6 +84,8 @@ pub struct Settings {
     pub batch: BatchLimits,
     /// What a transform may use.
     pub limits: SandboxLimits,
+    /// Which tables the transform may write to.
+    pub tables: Tables,
     /// What becomes of values that do not fit.
     pub policies: Policies,
     /// Whether errors and reasons show the beginning of values.
@@ -397,11 +405,43 @@ pub struct Loaded {
     pub warnings: Vec<String>,
 }
 
+/// What there is to run.
+#[derive(Debug, Clone)]
+pub enum Configured {
+    /// One pipeline: of a file without tenants, or the one of them that `name` chooses.
+    One(Box<Loaded>),
+    /// All pipelines of all tenants, in the order of the file; and what is odd, once.
+    Many(Vec<Loaded>, Vec<String>),
+}
+
+impl Configured {
+    /// All that would run.
+    pub fn pipelines(&self) -> &[Loaded] {
+        match self {
+            Configured::One(loaded) => std::slice::from_ref(&**loaded),
+            Configured::Many(all, _) => all,
+        }
+    }
+
+    /// Whether there are tenants, and none of their pipelines is chosen.
+    pub fn is_many(&self) -> bool {
+        matches!(self, Configured::Many(..))
+    }
+
+    /// What is odd, but no mistake.
+    pub fn warnings(&self) -> &[String] {
+        match self {
+            Configured::One(loaded) => &loaded.warnings,
+            Configured::Many(_, warnings) => warnings,
+        }
+    }
+}
+
 /// Reads all layers and checks what they say together. Reads the files that they name, nothing else.
 ///
 /// # Errors
 /// All mistakes that there are.
-pub fn load(request: &Request, surroundings: &Surroundings) -> Result<Loaded, Mistakes> {
+pub fn load(request: &Request, surroundings: &Surroundings) -> Result<Configured, Mistakes> {
     let mut mistakes = request.mistakes.clone();
     let mut warnings = Vec::new();
     let variables = &surroundings.variables;
@@ -410,21 +450,49 @@ pub fn load(request: &Request, surroundings: &Surroundings) -> Result<Loaded, Mi
         None => env::path(variables, variable).map(|path| (path, Origin::Env(variable.to_owned()))),
     };
 
-    let mut merged = Layer::defaults();
-    if let Some((path, named_by)) = named(&request.config, "--config", keys::LAYER_VARIABLES[0]) {
-        merged.overlay(file::layer(&path, named_by, &mut mistakes));
-    }
+    let file = named(&request.config, "--config", keys::LAYER_VARIABLES[0])
+        .map(|(path, named_by)| file::read(&path, named_by, &mut mistakes))
+        .unwrap_or_default();
+    let mut above = Layer::default();
     if let Some((path, named_by)) = named(&request.env_file, "--env-file", keys::LAYER_VARIABLES[1]) {
-        merged.overlay(env::file_layer(&path, named_by, &mut mistakes, &mut warnings));
+        above.overlay(env::file_layer(&path, named_by, &mut mistakes, &mut warnings));
     }
-    merged.overlay(env::layer(variables, &mut mistakes, &mut warnings));
-    merged.overlay(request.flags.clone());
-    if let (false, Some(key), Some(dir)) =
-        (merged.has("state_dir"), keys::key("state_dir"), env::state_dir(variables))
-    {
-        merged.push(key, Item { name: None, text: dir, origin: Origin::Default });
+    above.overlay(env::layer(variables, &mut mistakes, &mut warnings));
+    above.overlay(request.flags.clone());
+    let state_dir = env::state_dir(variables);
+    let state_dir = state_dir.map(|text| Item { name: None, text, origin: Origin::Default });
+    let chosen = above.items("name").last().cloned();
+    let around = Around { above, state_dir, surroundings };
+    let loaded = match (file.tenants.is_some(), chosen) {
+        (false, _) => {
+            let mut layer = Layer::defaults();
+            layer.overlay(file.top);
+            around.pipeline(layer, None, mistakes, warnings)
+        }
+        (true, Some(chosen)) => tenants::chosen(file, &around, &chosen, mistakes, warnings),
+        (true, None) => {
+            let all = tenants::all(file, &around, mistakes, &mut warnings)?;
+            return Ok(Configured::Many(all, warnings));
+        }
+    };
+    loaded.map(|loaded| Configured::One(Box::new(loaded)))
+}
+
+/// The same for what works on one pipeline.
+///
+/// # Errors
+/// All mistakes that there are; that the file has tenants, and no pipeline of them is chosen.
+pub fn load_one(request: &Request, surroundings: &Surroundings) -> Result<Loaded, Mistakes> {
+    match load(request, surroundings)? {
+        Configured::One(loaded) => Ok(*loaded),
+        Configured::Many(all, _) => {
+            let names: Vec<&str> = all.iter().map(|loaded| loaded.settings.name.as_str()).collect();
+            let mut mistakes = Mistakes::default();
+            let what = format!("the file has tenants: choose a pipeline ({})", tenants::listed(&names));
+            mistakes.at(Origin::Flag("--name".to_owned()), what);
+            Err(mistakes)
+        }
     }
-    validate::settings(merged, surroundings, mistakes, warnings)
 }
 
 impl Settings {

@@ -85,6 +85,11 @@ impl<T, E: Into<anyhow::Error>> Classify<T> for Result<T, E> {
     }
 }
 
+/// Marks `error` with the class of exit that another one calls for.
+pub fn of_class(error: anyhow::Error, exit: Exit) -> anyhow::Error {
+    mark(error, Some(exit), None)
+}
+
 fn mark(error: impl Into<anyhow::Error>, exit: Option<Exit>, help: Option<String>) -> anyhow::Error {
     anyhow::Error::new(Failure { exit, help, error: error.into() })
 }

@@ -26,6 +26,7 @@ pub mod delivery;
 pub mod output;
 
 pub mod pipeline;
+pub mod supervisor;
 
 pub mod chaos;
 pub mod cli;

@@ -41,6 +41,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 use tokio::runtime::Handle;
+use tracing::Span;
 
 use self::audit::Book;
 pub use self::audit::TABLE as AUDIT_TABLE;
@@ -76,17 +77,24 @@ const DRAIN: Duration = Duration::from_secs(20);
 /// How long nothing must come until finished positions are committed without a next batch.
 const IDLE: Duration = Duration::from_millis(500);
 
-/// Runs the pipeline of `control` until a bound, a signal, or a failure. `out` takes what a person asked to see.
+/// Runs the pipeline of `control` until a bound, a signal, or a failure. `out` takes what a person asked to see;
+/// `started` is called once everything is open, before the first record.
 ///
 /// Must be called with a runtime entered, from a thread that is not the runtime's.
 ///
 /// # Errors
 /// What ended the pipeline, with the class of exit that it calls for.
-pub fn run(control: &Control, shutdown: Shutdown, out: &mut dyn Write) -> Result<Summary> {
+pub fn run(
+    control: &Control,
+    shutdown: Shutdown,
+    out: &mut dyn Write,
+    started: impl FnOnce(),
+) -> Result<Summary> {
     let settings = control.settings();
     value::show_in_errors(settings.log_values);
     let stop = Stop::new(shutdown);
     let stages = Stages::open(control, &stop, out).inspect_err(|_| control.detach())?;
+    started();
     let (summary, failed) = stages.run(settings, &stop);
     control.detach();
     match failed {
@@ -212,11 +220,15 @@ impl<'a> Stages<'a> {
         let Stages { input, preparer, mut deliverer } = self;
         let (batches_in, batches) = sync_channel(BATCHES);
         let (prepared_in, prepared) = sync_channel(PREPARED);
+        // What the stages log is this pipeline's.
+        let (of_source, of_prepare) = (Span::current(), Span::current());
         thread::scope(|scope| {
             let source = thread::Builder::new().name("source".into()).spawn_scoped(scope, move || {
+                let _in = of_source.entered();
                 read(input, settings, batches_in, stop).inspect_err(|_| stop.fail())
             });
             let preparing = thread::Builder::new().name("prepare".into()).spawn_scoped(scope, move || {
+                let _in = of_prepare.entered();
                 prepare(preparer, batches, prepared_in, stop).inspect_err(|_| stop.fail())
             });
             let delivering = deliver(&mut deliverer, &prepared, stop).inspect_err(|_| stop.fail());

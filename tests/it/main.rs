@@ -43,6 +43,7 @@ mod schema_changes;
 mod signals;
 mod swap;
 mod tables;
+mod tenants;
 mod transforms;
 mod types;
 mod zoo;

@@ -71,7 +71,7 @@ pub fn parse(name: &str, matches: &ArgMatches) -> Result<Command, clap::Error> {
 /// # Errors
 /// Dead letters that are kept elsewhere, servers that do not answer; letters that fail again.
 pub fn run(command: &Command, loaded: Loaded, verbosity: Option<i8>) -> Result<()> {
-    super::warn_of(&loaded);
+    super::warn(&loaded.warnings);
     let settings = loaded.settings;
     let rust_log = std::env::var("RUST_LOG").ok();
     // Results are for people: without a word, what a run would log is left out.

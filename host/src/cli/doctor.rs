@@ -10,23 +10,44 @@ use anyhow::{Context as _, Result, anyhow};
 use tokio::runtime::{Handle, Runtime};
 
 use self::report::{Check, Report};
-use crate::config::{DeadLetters, Kafka, Loaded, Settings, Sink, Source};
+use crate::config::{Configured, DeadLetters, Kafka, Loaded, Settings, Sink, Source};
 use crate::debezium::registry::client::Client as Registry;
-use crate::error::{Classify, Exit};
+use crate::error::{self, Classify};
 use crate::pipeline;
 use crate::source::kafka::look::{self, Look, Position};
 
 /// Partitions of which each gets a line; of more, only those with something to say.
 const MAX_PARTITIONS: usize = 12;
 
-/// Checks everything, and shows what came of it.
+/// Checks everything, of each pipeline, and shows what came of it.
 ///
 /// # Errors
-/// When a run with this configuration would end at once, with the code that it would end with.
-pub fn doctor(loaded: &Loaded, json: bool) -> Result<()> {
-    let settings = &loaded.settings;
+/// When a run with this configuration would end at once, with the code that it would end with; of several pipelines the
+/// first such one's.
+pub fn doctor(configured: &Configured, json: bool) -> Result<()> {
     let runtime = Runtime::new().context("cannot start the worker threads").environment()?;
     let _context = runtime.enter();
+    let reports: Vec<(&Settings, Report)> =
+        configured.pipelines().iter().map(|loaded| (&loaded.settings, report(loaded))).collect();
+    let shown = match (configured, json) {
+        (Configured::One(_), true) => {
+            reports.iter().map(|(_, report)| report.as_json()).next().unwrap_or_default()
+        }
+        (Configured::Many(..), true) => {
+            reports.iter().map(|(settings, report)| (settings.name.clone(), report.as_json())).collect()
+        }
+        (_, false) => serde_json::Value::Null,
+    };
+    let text = || reports.iter().map(|(_, report)| report.as_text()).collect::<Vec<_>>().join("\n");
+    super::show(&if json { format!("{shown:#}\n") } else { text() })?;
+    let checks: Vec<&Check> = reports.iter().flat_map(|(_, report)| &report.checks).collect();
+    let failed = checks.iter().filter(|check| matches!(check.state, report::State::Failed(_))).count();
+    let error = |exit| error::of_class(anyhow!("{failed} of {} checks failed", checks.len()), exit);
+    reports.iter().find_map(|(_, report)| report.exit()).map_or(Ok(()), |exit| Err(error(exit)))
+}
+
+fn report(loaded: &Loaded) -> Report {
+    let settings = &loaded.settings;
     let mut report = Report::default();
     report.checks.push(Check::fine("configuration", format!("pipeline `{}`", settings.name)));
     for warning in &loaded.warnings {
@@ -37,15 +58,7 @@ pub fn doctor(loaded: &Loaded, json: bool) -> Result<()> {
     report.checks.extend(registry(settings));
     target::check(settings, look.as_ref(), &mut report.checks);
     report.checks.extend(dead_letters(settings, look.as_ref()));
-    super::show(&if json { format!("{:#}\n", report.as_json()) } else { report.as_text() })?;
-    let failed = report.checks.iter().filter(|check| matches!(check.state, report::State::Failed(_))).count();
-    let error = || Err(anyhow!("{failed} of {} checks failed", report.checks.len()));
-    match report.exit() {
-        None => Ok(()),
-        Some(Exit::Usage) => error().usage(),
-        Some(Exit::Environment) => error().environment(),
-        Some(Exit::Internal | Exit::TransformFailed) => error(),
-    }
+    report
 }
 
 fn transform(settings: &Settings) -> Check {

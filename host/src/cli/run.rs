@@ -4,15 +4,16 @@ use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Runtime};
 
 use crate::clickhouse::client::Client;
-use crate::config::{Loaded, Sink};
+use crate::config::{Loaded, LogFormat, Sink};
 use crate::error::Classify;
 use crate::pipeline::control::Control;
 use crate::pipeline::watch;
-use crate::signal::Hangups;
-use crate::{output, pipeline, signal, telemetry};
+use crate::signal::{Hangups, Shutdown};
+use crate::supervisor::Supervisor;
+use crate::{output, pipeline, signal, supervisor, telemetry};
 
 /// How long what still runs in the background may take to end.
 const GRACE: Duration = Duration::from_secs(2);
@@ -23,32 +24,18 @@ const GRACE: Duration = Duration::from_secs(2);
 /// What ended the pipeline, or counters that do not add up.
 pub fn run(loaded: Loaded, verbosity: Option<i8>) -> anyhow::Result<()> {
     let Loaded { settings, warnings, .. } = loaded;
-    let rust_log = std::env::var("RUST_LOG").ok();
-    telemetry::install(settings.log_format, verbosity, rust_log.as_deref())?;
-    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-
-    let shutdown = signal::install().context("cannot listen for signals").environment()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the worker threads")
-        .environment()?;
+    let (shutdown, runtime) = start(settings.log_format, &warnings, verbosity)?;
     // Where standard output carries rows, nothing else may stand between them.
     let rows_on_stdout = settings.rows_on_stdout();
     let mut out: Box<dyn Write + Send> =
         if rows_on_stdout { Box::new(io::stderr()) } else { Box::new(io::stdout()) };
-    let show_last = settings.show_last;
-    let sink = settings.sink.clone();
     let (summary, last) = {
         let _context = runtime.enter();
-        let watched = settings.watch;
         let control = Control::new(settings, runtime.handle().clone());
-        if watched {
-            let hangups = Hangups::install().context("cannot listen for SIGHUP").environment()?;
-            watch::start(&control, &hangups, &shutdown)?;
-        }
-        let summary = pipeline::run(&control, shutdown, &mut *out)?;
-        (summary, last_rows(&sink, show_last)?)
+        watch_over([&control], &shutdown)?;
+        let summary = pipeline::run(&control, shutdown, &mut *out, || {})?;
+        let settings = control.settings();
+        (summary, last_rows(&settings.sink, settings.show_last)?)
     };
     runtime.shutdown_timeout(GRACE);
     write!(out, "{last}{summary}")
@@ -56,6 +43,62 @@ pub fn run(loaded: Loaded, verbosity: Option<i8>) -> anyhow::Result<()> {
         .context("cannot write the summary")
         .environment()?;
     summary.check()
+}
+
+/// Runs the pipelines of all tenants, and shows the counters of each at the end.
+///
+/// # Errors
+/// Pipelines that have failed at the end.
+pub fn run_all(all: Vec<Loaded>, warnings: &[String], verbosity: Option<i8>) -> anyhow::Result<()> {
+    let log_format = all.first().map(|loaded| loaded.settings.log_format).unwrap_or_default();
+    let (shutdown, runtime) = start(log_format, warnings, verbosity)?;
+    let settings = all.into_iter().map(|loaded| loaded.settings);
+    let controls = settings.map(|settings| Control::new(settings, runtime.handle().clone())).collect();
+    let supervisor = Supervisor::new(controls);
+    let ended = {
+        let _context = runtime.enter();
+        watch_over(supervisor.controls(), &shutdown)?;
+        supervisor.run(&shutdown)
+    };
+    runtime.shutdown_timeout(GRACE);
+    let (counted, end) = ended;
+    let text = counted.iter().map(|(id, summary)| format!("pipeline      {id}\n{summary}"));
+    super::show(&text.collect::<Vec<_>>().join("\n"))?;
+    end
+}
+
+/// Starts logging, listening for signals, and the worker threads.
+fn start(
+    log_format: LogFormat,
+    warnings: &[String],
+    verbosity: Option<i8>,
+) -> anyhow::Result<(Shutdown, Runtime)> {
+    let rust_log = std::env::var("RUST_LOG").ok();
+    telemetry::install(log_format, verbosity, rust_log.as_deref())?;
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let shutdown = signal::install().context("cannot listen for signals").environment()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the worker threads")
+        .environment()?;
+    Ok((shutdown, runtime))
+}
+
+/// Watches the transforms' files of those pipelines that say so.
+fn watch_over<'a>(
+    controls: impl IntoIterator<Item = &'a Control>,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
+    let watched: Vec<&Control> = controls.into_iter().filter(|control| control.settings().watch).collect();
+    if watched.is_empty() {
+        return Ok(());
+    }
+    let hangups = Hangups::install().context("cannot listen for SIGHUP").environment()?;
+    watched.into_iter().try_for_each(|control| {
+        let _span = supervisor::span(control.settings());
+        watch::start(control, &hangups, shutdown)
+    })
 }
 
 /// The last rows of the table that the configuration names, if they are asked for.

@@ -14,7 +14,7 @@ fn try_parsed(line: &[&str]) -> Result<Invocation, clap::Error> {
 }
 
 fn loaded(line: &[&str]) -> Result<Loaded, String> {
-    config::load(&parsed(line).request, &Surroundings::default()).map_err(|mistakes| mistakes.to_string())
+    config::load_one(&parsed(line).request, &Surroundings::default()).map_err(|mistakes| mistakes.to_string())
 }
 
 #[test]
@@ -27,7 +27,7 @@ fn run_is_what_happens_without_a_command() {
     for line in [&["-t", "rule.wasm"][..], &["run", "-t", "rule.wasm"], &["-t", "rule.wasm", "run"]] {
         let invocation = parsed(line);
         assert_eq!(invocation.command, Command::Run);
-        let settings = config::load(&invocation.request, &Surroundings::default()).unwrap().settings;
+        let settings = config::load_one(&invocation.request, &Surroundings::default()).unwrap().settings;
         assert_eq!(settings.transform, Some(PathBuf::from("rule.wasm")), "{line:?}");
     }
     assert_eq!(parsed(&[]).command, Command::Run);

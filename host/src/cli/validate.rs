@@ -1,23 +1,45 @@
 //! `host validate`: would this configuration and this transform run? Nothing is connected to.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::config::Loaded;
+use anyhow::anyhow;
+
+use crate::config::Configured;
+use crate::error;
 use crate::pipeline;
 
-/// Loads the transform as a run would: compiles it, starts it once, and gives it its parameters. The settings
+/// Loads each transform as a run would: compiles it, starts it once, and gives it its parameters. The settings
 /// were checked when they were loaded.
 ///
 /// # Errors
-/// When the component cannot be read, does not fit, or refuses its parameters.
-pub fn validate(loaded: &Loaded) -> anyhow::Result<()> {
-    super::warn_of(loaded);
-    let settings = &loaded.settings;
-    let transform = pipeline::load_transform(settings)?;
-    let shown = settings.transform.as_deref().unwrap_or(Path::new("built in")).display();
-    super::show(&format!(
-        "configuration  ok: pipeline `{}`\ntransform      ok: {shown}, sha256:{}\n",
-        settings.name,
-        transform.digest()
-    ))
+/// When a component cannot be read, does not fit, or refuses its parameters. Of several pipelines all are looked at.
+pub fn validate(configured: &Configured) -> anyhow::Result<()> {
+    super::warn(configured.warnings());
+    let (mut text, mut failed) = (String::new(), Vec::new());
+    for loaded in configured.pipelines() {
+        let settings = &loaded.settings;
+        match pipeline::load_transform(settings) {
+            Ok(transform) => {
+                let shown = settings.transform.as_deref().unwrap_or(Path::new("built in")).display();
+                _ = write!(
+                    text,
+                    "configuration  ok: pipeline `{}`\ntransform      ok: {shown}, sha256:{}\n",
+                    settings.name,
+                    transform.digest()
+                );
+            }
+            Err(error) => failed.push((&settings.name, error)),
+        }
+    }
+    super::show(&text)?;
+    let exit = failed.first().map(|(_, error)| error::exit_of(error));
+    match (configured, exit) {
+        (_, None) => Ok(()),
+        (Configured::One(_), Some(_)) => Err(failed.remove(0).1),
+        (Configured::Many(..), Some(exit)) => {
+            let lines: String = failed.iter().map(|(name, error)| format!("\n  {name}: {error:#}")).collect();
+            Err(error::of_class(anyhow!("{} pipelines would not run:{lines}", failed.len()), exit))
+        }
+    }
 }

@@ -1,25 +1,59 @@
 //! The configuration file: YAML, without anything that could run or grow.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 
-use super::keys::{Form, KEYS, Key, key, nearest};
+use super::keys::{Form, KEYS, Key, Scope, key, nearest};
 use super::layer::{Item, Layer, Origin};
 use super::mistake::Mistakes;
 
 /// No configuration that people write is larger.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// The settings of the file at `path`, which `named_by` names.
-pub fn layer(path: &Path, named_by: Origin, mistakes: &mut Mistakes) -> Layer {
+/// What holds the tenants of a file, and what the pipelines of a tenant.
+const TENANTS: &str = "tenants";
+const PIPELINES: &str = "pipelines";
+
+/// What a file says.
+#[derive(Debug, Default)]
+pub struct File {
+    /// What stands at its top.
+    pub top: Layer,
+    /// Its tenants; none: it is of one pipeline.
+    pub tenants: Option<Vec<Tenant>>,
+}
+
+/// What a file says of a tenant.
+#[derive(Debug)]
+pub struct Tenant {
+    pub name: String,
+    /// Where the name stands.
+    pub origin: Origin,
+    /// Settings of all its pipelines.
+    pub layer: Layer,
+    pub pipelines: Vec<Pipeline>,
+}
+
+/// What a file says of a tenant's pipeline.
+#[derive(Debug)]
+pub struct Pipeline {
+    pub name: String,
+    /// Where the name stands.
+    pub origin: Origin,
+    pub layer: Layer,
+}
+
+/// What the file at `path` says, which `named_by` names.
+pub fn read(path: &Path, named_by: Origin, mistakes: &mut Mistakes) -> File {
     let text = match std::fs::metadata(path) {
         Ok(facts) if facts.len() > FILE_BYTES_MAX => {
             mistakes.at(named_by, format!("`{}` has more than {FILE_BYTES_MAX} bytes", path.display()));
-            return Layer::default();
+            return File::default();
         }
         Ok(_) => std::fs::read_to_string(path),
         Err(error) => Err(error),
@@ -28,67 +62,169 @@ pub fn layer(path: &Path, named_by: Origin, mistakes: &mut Mistakes) -> Layer {
         Ok(text) => parse(&text, path, mistakes),
         Err(error) => {
             mistakes.at(named_by, format!("cannot read `{}`: {error}", path.display()));
-            Layer::default()
+            File::default()
         }
     }
 }
 
-/// The settings in `text`, which stands in the file at `path`.
-pub fn parse(text: &str, path: &Path, mistakes: &mut Mistakes) -> Layer {
-    let mut layer = Layer::default();
-    let place = |location: Location| Origin::File {
-        path: path.to_owned(),
-        line: location.line(),
-        column: location.column(),
-    };
+/// What `text` says, which stands in the file at `path`.
+pub fn parse(text: &str, path: &Path, mistakes: &mut Mistakes) -> File {
     // Without snippets: they would show the lines around a mistake, and one of them may be a password.
     let options = serde_saphyr::options! { with_snippet: false };
-    let document = match serde_saphyr::from_str_with_options::<Option<Document>>(text, options) {
-        Ok(document) => document.unwrap_or_default(),
+    let mut reader = Reader { path, mistakes };
+    match serde_saphyr::from_str_with_options::<Option<Document>>(text, options) {
+        Ok(document) => reader.file(document.unwrap_or_default()),
         Err(error) => {
-            mistakes.at(place(error.location().unwrap_or(Location::UNKNOWN)), message(&error));
-            return layer;
+            let origin = reader.place(error.location().unwrap_or(Location::UNKNOWN));
+            reader.mistakes.at(origin, message(&error));
+            File::default()
         }
-    };
-    for (name, given) in document.0 {
-        let origin = place(name.referenced);
-        let item = |location, name, text| Item { name, text, origin: place(location) };
-        match (key(&name.value), given) {
-            (Some(key), Given::Text(text)) => {
+    }
+}
+
+/// Takes a document apart, and notes what is wrong with it.
+struct Reader<'a> {
+    path: &'a Path,
+    mistakes: &'a mut Mistakes,
+}
+
+impl Reader<'_> {
+    fn place(&self, location: Location) -> Origin {
+        Origin::File { path: self.path.to_owned(), line: location.line(), column: location.column() }
+    }
+
+    fn file(&mut self, document: Document) -> File {
+        let has_tenants = document.0.iter().any(|(name, _)| name.value == TENANTS);
+        let level = if has_tenants { Level::Top } else { Level::Only };
+        let (top, tenants) = self.level(document, level);
+        let tenants = tenants.into_iter().map(|(name, document)| {
+            let origin = self.place(name.referenced);
+            let (layer, pipelines) = self.level(document, Level::Tenant);
+            if pipelines.is_empty() {
+                self.mistakes.at(origin.clone(), format!("the tenant `{}` has no `{PIPELINES}`", name.value));
+            }
+            let pipelines = pipelines.into_iter().map(|(name, document)| Pipeline {
+                origin: self.place(name.referenced),
+                name: name.value,
+                layer: self.level(document, Level::Pipeline).0,
+            });
+            Tenant { name: name.value, origin, layer, pipelines: pipelines.collect() }
+        });
+        let tenants = tenants.collect();
+        File { top, tenants: has_tenants.then_some(tenants) }
+    }
+
+    /// The settings of a document, and what stands below it.
+    fn level(&mut self, document: Document, level: Level) -> (Layer, Vec<(Spanned<String>, Document)>) {
+        let (mut layer, mut below) = (Layer::default(), Vec::new());
+        for (name, given) in document.0 {
+            let origin = self.place(name.referenced);
+            match (key(&name.value), given) {
+                (None, Given::Below(documents)) if level.below() == Some(name.value.as_str()) => {
+                    below = documents;
+                }
+                (None, Given::Map(members)) => self.group(&name.value, members, level, &mut layer),
+                (None, _) => self.mistakes.at(origin, unknown(&name.value)),
+                (Some(key), given) => {
+                    if let Some(what) = level.refuses(key) {
+                        self.mistakes.at(origin, what);
+                    }
+                    self.values(key, given, &mut layer);
+                }
+            }
+        }
+        (layer, below)
+    }
+
+    fn values(&self, key: &Key, given: Given, layer: &mut Layer) {
+        let item = |location, name, text| Item { name, text, origin: self.place(location) };
+        match given {
+            Given::Text(text) => {
                 if let Some(value) = text.value {
                     layer.push(key, item(text.referenced, None, value));
                 }
             }
-            (Some(key), Given::List(texts)) => {
+            Given::List(texts) => {
                 texts.into_iter().for_each(|text| layer.push(key, item(text.referenced, None, text.value)));
             }
-            (Some(key), Given::Map(members)) => {
+            Given::Map(members) => {
                 for (member, text) in members {
                     let value = text.value.unwrap_or_default();
                     layer.push(key, item(member.referenced, Some(member.value), value));
                 }
             }
-            (None, Given::Map(members)) => {
-                let group = &name.value;
-                for (member, text) in members {
-                    let full = format!("{group}.{}", member.value);
-                    match (key(&full), text.value) {
-                        (Some(key), Some(value)) => layer.push(key, item(text.referenced, None, value)),
-                        (Some(_), None) => {}
-                        (None, _) => mistakes.at(place(member.referenced), unknown(&full)),
-                    }
-                }
-            }
-            _ => mistakes.at(origin, unknown(&name.value)),
+            Given::Below(_) | Given::Unknown => {}
         }
     }
-    layer
+
+    /// The settings that stand together under `group`.
+    fn group(&mut self, group: &str, members: Vec<Member>, level: Level, layer: &mut Layer) {
+        for (member, text) in members {
+            let full = format!("{group}.{}", member.value);
+            let origin = self.place(member.referenced);
+            match key(&full) {
+                Some(key) => {
+                    if let Some(what) = level.refuses(key) {
+                        self.mistakes.at(origin, what);
+                    }
+                    self.values(key, Given::Text(text), layer);
+                }
+                None => self.mistakes.at(origin, unknown(&full)),
+            }
+        }
+    }
+}
+
+/// Where in a file settings stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Level {
+    /// In a file without tenants.
+    Only,
+    /// At the top of a file with tenants.
+    Top,
+    Tenant,
+    Pipeline,
+}
+
+impl Level {
+    /// What holds the next level.
+    fn below(self) -> Option<&'static str> {
+        match self {
+            Level::Top => Some(TENANTS),
+            Level::Tenant => Some(PIPELINES),
+            Level::Only | Level::Pipeline => None,
+        }
+    }
+
+    /// Why a setting does not stand here; none: it may.
+    fn refuses(self, key: &Key) -> Option<String> {
+        let name = key.name;
+        match (key.scope, self) {
+            (_, Level::Only)
+            | (Scope::All | Scope::Own, _)
+            | (Scope::Tenant, Level::Top | Level::Tenant)
+            | (Scope::Host, Level::Top) => None,
+            (Scope::Tenant, Level::Pipeline) => {
+                Some(format!("`{name}` is the tenant's: put it there, or to the top for all tenants"))
+            }
+            (Scope::Host, _) => Some(format!("`{name}` is the process's: put it to the top")),
+            (Scope::Alone, _) if name == "name" => Some(format!(
+                "where there are tenants, a pipeline is named by its tenant and by its key under `{PIPELINES}`"
+            )),
+            (Scope::Alone, _) => {
+                Some(format!("`{name}` is for one pipeline alone: choose one with --name, and use the flag"))
+            }
+        }
+    }
 }
 
 fn unknown(name: &str) -> String {
-    let groups = groups().map(|(group, _)| group);
+    let groups = groups().map(|(group, _)| group).chain([TENANTS, PIPELINES]);
     match nearest(name, KEYS.iter().map(|key| key.name).chain(groups)) {
-        Some(nearest) => format!("unknown key `{name}`: the nearest is `{nearest}`"),
+        Some(nearest) if nearest != name => format!("unknown key `{name}`: the nearest is `{nearest}`"),
+        Some(_) => {
+            format!("`{name}` does not stand here: `{TENANTS}` is at the top, `{PIPELINES}` in a tenant")
+        }
         None => format!("unknown key `{name}`"),
     }
 }
@@ -123,6 +259,8 @@ enum Given {
     Text(Spanned<Option<String>>),
     List(Vec<Spanned<String>>),
     Map(Vec<Member>),
+    /// Documents by their names.
+    Below(Vec<(Spanned<String>, Document)>),
     Unknown,
 }
 
@@ -144,6 +282,12 @@ impl<'de> Deserialize<'de> for Document {
                         Some(Form::Value | Form::Switch) => Given::Text(map.next_value()?),
                         Some(Form::List) => Given::List(map.next_value::<Texts>()?.0),
                         Some(Form::Map) => Given::Map(members(&mut map)?),
+                        None if [TENANTS, PIPELINES].contains(&name.value.as_str()) => Given::Below(
+                            members::<_, Option<Document>>(&mut map)?
+                                .into_iter()
+                                .map(|(name, document)| (name, document.unwrap_or_default()))
+                                .collect(),
+                        ),
                         None if groups().any(|(group, _)| group == name.value) => {
                             Given::Map(members(&mut map)?)
                         }
@@ -161,24 +305,26 @@ impl<'de> Deserialize<'de> for Document {
     }
 }
 
-/// The map of names to texts that stands next in `map`; empty where nothing stands.
-fn members<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Vec<Member>, A::Error> {
-    Ok(map.next_value::<Option<Members>>()?.map_or_else(Vec::new, |members| members.0))
+/// The map of names that stands next in `map`; empty where nothing stands.
+fn members<'de, A: MapAccess<'de>, T: Deserialize<'de>>(
+    map: &mut A,
+) -> Result<Vec<(Spanned<String>, T)>, A::Error> {
+    Ok(map.next_value::<Option<Members<T>>>()?.map_or_else(Vec::new, |members| members.0))
 }
 
-struct Members(Vec<Member>);
+struct Members<T>(Vec<(Spanned<String>, T)>);
 
-impl<'de> Deserialize<'de> for Members {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Members<T> {
     fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Pairs;
-        impl<'de> Visitor<'de> for Pairs {
-            type Value = Members;
+        struct Pairs<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Pairs<T> {
+            type Value = Members<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
                 f.write_str("names with values")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<T>, A::Error> {
                 let mut members = Vec::new();
                 while let Some(member) = map.next_entry()? {
                     members.push(member);
@@ -186,7 +332,7 @@ impl<'de> Deserialize<'de> for Members {
                 Ok(Members(members))
             }
         }
-        deserializer.deserialize_map(Pairs)
+        deserializer.deserialize_map(Pairs(PhantomData))
     }
 }
 
@@ -245,7 +391,7 @@ mod tests {
 
     fn read(text: &str) -> (Vec<String>, Vec<String>) {
         let mut mistakes = Mistakes::default();
-        let layer = parse(text, Path::new("p.yaml"), &mut mistakes);
+        let layer = parse(text, Path::new("p.yaml"), &mut mistakes).top;
         let mut found = Vec::new();
         for key in KEYS {
             for item in layer.items(key.name) {
@@ -354,7 +500,7 @@ mod tests {
         fn any_text_in_quotes_comes_back(value in "\\PC{1,40}") {
             let quoted = serde_json::to_string(&value).unwrap();
             let mut mistakes = Mistakes::default();
-            let layer = parse(&format!("user: {quoted}\n"), Path::new("p.yaml"), &mut mistakes);
+            let layer = parse(&format!("user: {quoted}\n"), Path::new("p.yaml"), &mut mistakes).top;
             prop_assert!(mistakes.0.is_empty(), "{mistakes}");
             prop_assert_eq!(&layer.items("user")[0].text, &value);
         }

@@ -24,6 +24,21 @@ pub enum Default {
     Follows(&'static str),
 }
 
+/// Where a setting stands in a file with tenants. In a file without them, all stand side by side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// At the top, in a tenant, or in a pipeline; a flag or a variable sets it for all pipelines.
+    All,
+    /// The same, but neither flag nor variable sets it: it would be the same thing for all pipelines.
+    Own,
+    /// At the top or in a tenant.
+    Tenant,
+    /// At the top only: it is the process's.
+    Host,
+    /// Nowhere: it makes sense for one pipeline alone.
+    Alone,
+}
+
 /// One setting.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Key {
@@ -43,6 +58,8 @@ pub struct Key {
     pub secret: bool,
     /// It decides what rows a record makes: a range is finished with the one that it was begun with.
     pub decides_rows: bool,
+    /// Where it stands in a file with tenants.
+    pub scope: Scope,
     /// The heading that it stands under.
     pub heading: &'static str,
     /// What it is for: one line.
@@ -74,6 +91,7 @@ impl Key {
             default: Default::None,
             secret: false,
             decides_rows: false,
+            scope: Scope::All,
             heading: "",
             about,
         }
@@ -107,6 +125,10 @@ impl Key {
         Self { decides_rows: true, ..self }
     }
 
+    const fn scope(self, scope: Scope) -> Self {
+        Self { scope, ..self }
+    }
+
     const fn under(self, heading: &'static str) -> Self {
         Self { heading, ..self }
     }
@@ -127,6 +149,7 @@ const VALUES: &str = "Values that do not fit";
 const BOUNDS: &str = "Bounds";
 const LOOKING: &str = "Looking";
 const BATCHES: &str = "Batches and limits";
+const TENANTS: &str = "Tenants";
 
 /// Every topic with the three or four parts that Debezium gives to topics of tables. Its heartbeats, its
 /// transactions and its schema changes have fewer.
@@ -137,7 +160,8 @@ pub const KEYS: &[Key] = &[
     Key::new("name", "NAME", "Name of the pipeline: part of its consumer group and its tokens")
         .flag("name")
         .default("default")
-        .under(TRANSFORM),
+        .scope(Scope::Alone)
+    .under(TRANSFORM),
     Key::new(
         "transform",
         "FILE",
@@ -145,6 +169,7 @@ pub const KEYS: &[Key] = &[
     )
     .flag("transform")
     .short('t')
+    .scope(Scope::Own)
     .under(TRANSFORM),
     Key::new("watch", "BOOL", "Watch the transform's file, and run what it becomes without a restart")
         .flag("watch")
@@ -171,7 +196,8 @@ pub const KEYS: &[Key] = &[
         .short('p')
         .form(Form::Map)
         .decides_rows()
-        .under(TRANSFORM),
+        .scope(Scope::Own)
+    .under(TRANSFORM),
     Key::new(
         "state_dir",
         "FOLDER",
@@ -198,12 +224,14 @@ pub const KEYS: &[Key] = &[
         .flag("topic")
         .form(Form::List)
         .default(DEBEZIUM_TABLES)
-        .under(SOURCE),
+        .scope(Scope::Own)
+    .under(SOURCE),
     Key::new("group", "GROUP", "Consumer group that keeps the position")
         .flag("group")
         .short('g')
         .follows("`rowgate-` and the pipeline's name")
-        .under(SOURCE),
+        .scope(Scope::Own)
+    .under(SOURCE),
     Key::new(
         "group_protocol",
         "PROTOCOL",
@@ -223,7 +251,8 @@ pub const KEYS: &[Key] = &[
         .under(SOURCE),
     Key::new("input", "FILE", "Read JSON lines from a file, or `-` for standard input, in place of Kafka")
         .flag("input")
-        .under(SOURCE),
+        .scope(Scope::Own)
+    .under(SOURCE),
     Key::new(
         "registry.url",
         "URL",
@@ -261,7 +290,8 @@ pub const KEYS: &[Key] = &[
     )
     .flag("column")
     .form(Form::Map)
-    .decides_rows().under(RECORDS),
+    .decides_rows().scope(Scope::Own)
+    .under(RECORDS),
     Key::new(
         "tombstones",
         "WHAT",
@@ -291,18 +321,23 @@ pub const KEYS: &[Key] = &[
         .flag("clickhouse-url")
         .default("http://localhost:8123")
         .under(TARGET),
-    Key::new("database", "NAME", "Database of the tables").flag("database").default("default").under(TARGET),
-    Key::new("user", "NAME", "User of ClickHouse").flag("user").default("default").under(TARGET),
+    Key::new("database", "NAME", "Database of the tables").flag("database").default("default").scope(Scope::Own)
+    .under(TARGET),
+    Key::new("user", "NAME", "User of ClickHouse").flag("user").default("default").scope(Scope::Own)
+    .under(TARGET),
     Key::new("password", "PASSWORD", "Its password, in the file or the environment only")
         .secret()
-        .under(TARGET),
+        .scope(Scope::Own)
+    .under(TARGET),
     Key::new("password_file", "FILE", "File with its password; one line end after it does not count")
         .flag("password-file")
-        .under(TARGET),
+        .scope(Scope::Own)
+    .under(TARGET),
     Key::new("table", "NAME", "Table for the rows that the transform sends to no table by name")
         .flag("table")
         .follows("the source table's name")
-        .decides_rows().under(TARGET),
+        .decides_rows().scope(Scope::Own)
+    .under(TARGET),
     Key::new("compression", "CODEC", "Compression of inserts: zstd, lz4 or none")
         .flag("compression")
         .default("lz4")
@@ -313,6 +348,7 @@ pub const KEYS: &[Key] = &[
         "Write rows as JSON lines to a file, or `-` for standard output, in place of ClickHouse",
     )
     .flag("output")
+    .scope(Scope::Own)
     .under(TARGET),
     Key::new(
         "dead_letters",
@@ -321,6 +357,7 @@ pub const KEYS: &[Key] = &[
     )
     .flag("dead-letters")
     .follows("`table:_rowgate_dead_letters`; with an output file `file:dead-letters.ndjson`")
+    .scope(Scope::Own)
     .under(TARGET),
     Key::new(
         "audit",
@@ -361,7 +398,8 @@ pub const KEYS: &[Key] = &[
     )
     .flag("out-of-range-columns")
     .form(Form::Map)
-    .decides_rows().under(VALUES),
+    .decides_rows().scope(Scope::Own)
+    .under(VALUES),
     Key::new(
         "unavailable",
         "POLICY",
@@ -381,11 +419,13 @@ pub const KEYS: &[Key] = &[
         .flag("print")
         .form(Form::Switch)
         .default("false")
-        .under(LOOKING),
+        .scope(Scope::Alone)
+    .under(LOOKING),
     Key::new("show_last", "N", "Print the last N rows of the table at the end; 0 for none")
         .flag("show-last")
         .follows("10 after a bounded run on a terminal, else 0")
-        .under(LOOKING),
+        .scope(Scope::Alone)
+    .under(LOOKING),
     Key::new("dry_run", "BOOL", "Neither insert nor commit")
         .flag("dry-run")
         .form(Form::Switch)
@@ -394,7 +434,8 @@ pub const KEYS: &[Key] = &[
     Key::new("log_format", "FORMAT", "Form of the logs, on standard error: text or json")
         .flag("log-format")
         .default("text")
-        .under(LOOKING),
+        .scope(Scope::Host)
+    .under(LOOKING),
     Key::new(
         "log_values",
         "BOOL",
@@ -403,6 +444,7 @@ pub const KEYS: &[Key] = &[
     .flag("log-values")
     .form(Form::Switch)
     .default("false")
+    .scope(Scope::Host)
     .under(LOOKING),
     Key::new("batch_rows", "N", "Records that close a batch")
         .flag("batch-rows")
@@ -437,6 +479,23 @@ pub const KEYS: &[Key] = &[
     Key::new("limits.time_ms", "MS", "Milliseconds of wall time that one call of the transform may take")
         .default("10000")
         .decides_rows().under(BATCHES),
+    Key::new(
+        "tables",
+        "TABLE",
+        "Tables that transforms may write to: names, or `prefix*`; without any, all of the database",
+    )
+    .form(Form::List)
+    .scope(Scope::Tenant)
+    .under(TENANTS),
+];
+
+/// Settings of which only one counts.
+pub const EXCLUSIVE: [(&str, &str); 5] = [
+    ("input", "topic"),
+    ("output", "clickhouse_url"),
+    ("password_file", "password"),
+    ("registry.password_file", "registry.password"),
+    ("registry.token_file", "registry.token"),
 ];
 
 /// The setting of this name.

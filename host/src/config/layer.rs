@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use super::keys::{Default, Form, KEYS, Key};
+use super::keys::{Default, EXCLUSIVE, Form, KEYS, Key};
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,6 +122,18 @@ impl Layer {
                 *below = items;
             }
         }
+    }
+
+    /// Lays what stands further in over this layer: of two settings that exclude each other it takes the place of
+    /// both.
+    pub fn overlay_inner(&mut self, inner: Layer) {
+        for (one, other) in EXCLUSIVE {
+            if inner.has(one) || inner.has(other) {
+                self.remove(one);
+                self.remove(other);
+            }
+        }
+        self.overlay(inner);
     }
 
     /// The layer of defaults, below all others.

@@ -39,6 +39,22 @@ impl Mistakes {
     pub fn of(&mut self, key: &str, origin: Origin, what: impl Into<String>) {
         self.0.push(Mistake { origin, key: Some(key.to_owned()), what: what.into() });
     }
+
+    /// Adds one of a setting, unless it was said.
+    pub fn once_of(&mut self, key: &str, origin: Origin, what: impl Into<String>) {
+        self.add_one(Mistake { origin, key: Some(key.to_owned()), what: what.into() });
+    }
+
+    /// Adds those of `more` that were not said yet: what stands at the top of a file is a mistake of each pipeline.
+    pub fn add(&mut self, more: Mistakes) {
+        more.0.into_iter().for_each(|mistake| self.add_one(mistake));
+    }
+
+    fn add_one(&mut self, mistake: Mistake) {
+        if !self.0.contains(&mistake) {
+            self.0.push(mistake);
+        }
+    }
 }
 
 impl fmt::Display for Mistakes {

@@ -21,7 +21,7 @@ impl Given<'_> {
         let mut mistakes = Mistakes::default();
         let mut warnings = Vec::new();
         let mut merged = Layer::defaults();
-        merged.overlay(file::parse(self.file, Path::new("p.yaml"), &mut mistakes));
+        merged.overlay(file::parse(self.file, Path::new("p.yaml"), &mut mistakes).top);
         let variables: Vec<_> =
             self.variables.iter().map(|(name, value)| (name.into(), value.into())).collect();
         merged.overlay(env::layer(&variables, &mut mistakes, &mut warnings));
@@ -163,7 +163,7 @@ fn the_real_environment_wins_over_a_file_of_variables_and_that_over_the_configur
         ],
         ..Surroundings::default()
     };
-    let settings = load(&Request::default(), &surroundings).unwrap().settings;
+    let settings = load_one(&Request::default(), &surroundings).unwrap().settings;
     let found = clickhouse(&settings);
     assert_eq!(
         (found.database.as_str(), found.user.as_str(), found.table.as_deref()),
@@ -172,7 +172,7 @@ fn the_real_environment_wins_over_a_file_of_variables_and_that_over_the_configur
 
     surroundings.variables.truncate(1);
     let request = Request { config: Some("no/such.yaml".into()), ..Request::default() };
-    let mistakes = load(&request, &surroundings).unwrap_err().to_string();
+    let mistakes = load_one(&request, &surroundings).unwrap_err().to_string();
     assert!(mistakes.starts_with("--config: cannot read `no/such.yaml`: "), "{mistakes}");
 }
 

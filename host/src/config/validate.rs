@@ -1,18 +1,19 @@
 //! From merged texts to [`Settings`]: every text is read, and what does not go together is found.
 
-use super::keys::key;
+use super::keys::{EXCLUSIVE, key};
 use super::layer::{Item, Layer, Origin};
 use super::mistake::Mistakes;
 use super::values::{self, Read};
 use super::{
     Audit, BatchLimits, Bounds, ClickHouse, Credentials, DeadLetters, Deciding, GroupProtocol, Kafka, Loaded,
-    Options, Policies, Registry, SandboxLimits, Settings, Sink, Source, Surroundings, TopicPattern, Truncate,
-    kafka, secret,
+    Options, Policies, Registry, SandboxLimits, Settings, Sink, Source, Surroundings, Tables, TopicPattern, Truncate,
+    kafka, secret, tables,
 };
 use crate::debezium::hints::Hints;
 use crate::debezium::placeholder::Placeholder;
 use crate::origin::{self, Key, Policy};
 use secret::{Named, Secret};
+use tables::Pattern;
 
 /// Reads `merged`, the settings of all layers.
 pub fn settings(
@@ -22,18 +23,17 @@ pub fn settings(
     warnings: Vec<String>,
 ) -> Result<Loaded, Mistakes> {
     let mut check = Check { merged, mistakes, warnings };
-    check.one_of_both("input", "topic");
-    check.one_of_both("output", "clickhouse_url");
-    check.one_of_both("password_file", "password");
-    check.one_of_both("registry.password_file", "registry.password");
-    check.one_of_both("registry.token_file", "registry.token");
+    for (one, other) in EXCLUSIVE {
+        check.one_of_both(one, other);
+    }
 
     let name = check.value("name", values::name).unwrap_or_default();
-    let sink = check.sink();
+    let tables = Tables::new(check.list("tables", Pattern::parse));
+    let sink = check.sink(&tables);
     let source = check.source(&name);
     let registry = check.registry();
     let to_lines = matches!(sink, Some(Sink::Lines { .. }));
-    let dead_letters = check.dead_letters(to_lines, source.as_ref());
+    let dead_letters = check.dead_letters(to_lines, source.as_ref(), &tables);
     let audit = check.audit(to_lines);
     let schema_changes = check.value("schema_changes", values::schema_changes).unwrap_or_default();
     let truncate = check.truncate(to_lines);
@@ -73,6 +73,7 @@ pub fn settings(
     let (Some(source), Some(sink), []) = (source, sink, mistakes.0.as_slice()) else { return Err(mistakes) };
     let settings = Settings {
         name,
+        tenant: None,
         source,
         registry,
         records,
@@ -92,6 +93,7 @@ pub fn settings(
         bounds,
         batch,
         limits,
+        tables,
         policies,
         log_values,
         print,
@@ -349,7 +351,7 @@ impl Check {
         (!list.is_empty()).then_some(list)
     }
 
-    fn sink(&mut self) -> Option<Sink> {
+    fn sink(&mut self, tables: &Tables) -> Option<Sink> {
         if self.merged.has("output") {
             self.forget(&[
                 "clickhouse_url",
@@ -373,7 +375,10 @@ impl Check {
         let password_file = self.merged.items("password_file").last().map(|item| item.text.clone().into());
         let database = self.value("database", values::foreign_name);
         let user = self.value("user", values::foreign_name);
-        let table = self.value("table", values::foreign_name);
+        let table = self.value("table", |text| {
+            let name = values::foreign_name(text)?;
+            tables.check(&name).map(|()| name)
+        });
         let compression = self.value("compression", values::compression);
         Some(Sink::ClickHouse(ClickHouse {
             url: url?,
@@ -465,7 +470,7 @@ impl Check {
         Some(Registry { url: url?, framing: framing?, credentials, ca })
     }
 
-    fn dead_letters(&mut self, to_lines: bool, source: Option<&Source>) -> DeadLetters {
+    fn dead_letters(&mut self, to_lines: bool, source: Option<&Source>, tables: &Tables) -> DeadLetters {
         self.follows(
             "dead_letters",
             if to_lines { "file:dead-letters.ndjson" } else { "table:_rowgate_dead_letters" },
@@ -474,6 +479,9 @@ impl Check {
             DeadLetters::Table(_) if to_lines => {
                 Err("a table needs ClickHouse, and `output` takes its place: use file:PATH or stop"
                     .to_owned())
+            }
+            DeadLetters::Table(name) if !tables.has(&name) && !name.starts_with(tables::OWN_PREFIX) => {
+                Err(format!("the table `{name}` is none of `tables`"))
             }
             DeadLetters::Topic(name) => match source {
                 Some(Source::Lines { .. }) => {

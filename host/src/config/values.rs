@@ -148,6 +148,14 @@ pub fn name(text: &str) -> Read<String> {
     Ok(text.to_owned())
 }
 
+/// A tenant's name. A dot parts it from those of its pipelines.
+pub fn tenant(text: &str) -> Read<String> {
+    match name(text) {
+        Ok(name) if !name.contains('.') => Ok(name),
+        _ => Err(format!("`{text}` is not a tenant's name: 1 to 64 letters, digits, `_` or `-`")),
+    }
+}
+
 /// A name that another system has to know: anything that can be seen.
 pub fn foreign_name(text: &str) -> Read<String> {
     if text.is_empty() || text.chars().any(char::is_control) {

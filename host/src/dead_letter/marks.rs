@@ -11,6 +11,9 @@ use crate::clickhouse::names::{identifier, literal};
 use crate::clickhouse::native::{Block, Encoding};
 use crate::debezium::value::{self, Value};
 
+/// What follows the name of a table of letters in that of its marks.
+pub const SUFFIX: &str = "_resolved";
+
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {

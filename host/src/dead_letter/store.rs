@@ -61,7 +61,7 @@ impl Store {
                 .usage()
                 .help("name the table in which the host keeps them, with --dead-letters table:NAME");
         }
-        let marks = format!("{table}_resolved");
+        let marks = format!("{table}{}", marks::SUFFIX);
         let has_marks = answered(Table::describe(&client, database, &marks))?.is_some();
         Ok(Some(Store {
             kept: text_of_time("ts"),

@@ -463,7 +463,7 @@ mod tests {
             flags.push(key(name).unwrap(), Item { name: member, text: text.into(), origin });
         }
         let request = Request { flags, ..Request::default() };
-        let settings = crate::config::load(&request, &Surroundings::default()).unwrap().settings;
+        let settings = crate::config::load_one(&request, &Surroundings::default()).unwrap().settings;
         Control::new(settings, Handle::current())
     }
 

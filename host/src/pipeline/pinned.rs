@@ -296,7 +296,7 @@ mod tests {
             set("state_dir", None, dir.to_str().unwrap());
         }
         let request = Request { flags, ..Request::default() };
-        let settings = crate::config::load(&request, &Surroundings::default()).unwrap().settings;
+        let settings = crate::config::load_one(&request, &Surroundings::default()).unwrap().settings;
         let control = Control::new(settings, Handle::current());
         let begun = control.begin().unwrap();
         Pinned::open(&control, begun, None, None).unwrap()

@@ -16,7 +16,9 @@ use crate::clickhouse::response::{self, Class, Failure};
 use crate::clickhouse::table::{Binding, Table, planned_columns};
 use crate::clickhouse::types::ColumnType;
 use crate::clickhouse::{evolve, names};
-use crate::config::{Policies, SchemaChanges, Settings, Sink, Source};
+use crate::config::tables::Tables;
+use crate::config::{DeadLetters, Policies, SchemaChanges, Settings, Sink, Source};
+use crate::dead_letter::marks;
 use crate::debezium::shape::Shape;
 use crate::error::Classify;
 use crate::pause::pause;
@@ -34,6 +36,10 @@ pub(super) struct Targets {
     pub(super) client: Option<Client>,
     database: String,
     default_table: Option<String>,
+    /// Which tables the transform may write to.
+    allowed: Tables,
+    /// The table of dead letters, where there is one.
+    letters: Option<String>,
     pub(super) dry_run: bool,
     /// Whether the transform is only tried: in a dry run of which nothing is said.
     pub(super) tried: bool,
@@ -91,6 +97,11 @@ impl Targets {
             client,
             database,
             default_table,
+            allowed: settings.tables.clone(),
+            letters: match &settings.dead_letters {
+                DeadLetters::Table(name) => Some(name.clone()),
+                _ => None,
+            },
             dry_run: settings.dry_run,
             tried: false,
             from_lines: matches!(settings.source, Source::Lines { .. }),
@@ -109,6 +120,8 @@ impl Targets {
             client: self.client.clone(),
             database: self.database.clone(),
             default_table: self.default_table.clone(),
+            allowed: self.allowed.clone(),
+            letters: self.letters.clone(),
             dry_run: self.dry_run || tried,
             tried,
             from_lines: self.from_lines,
@@ -143,7 +156,20 @@ impl Targets {
         if outputs.len() > 1 && outputs.iter().any(|output| output.is_keyed()) {
             return Some(format!("two outputs go to the table {name:?}, and one of them has a key"));
         }
-        names::check_table(&self.database, &name).err()
+        self.check_name(&name).err()
+    }
+
+    /// Whether a transform may write to a table: the one place that says so, after the transform has answered
+    /// (promise S12 of `docs/invariants.md`).
+    fn check_name(&self, name: &str) -> Result<(), String> {
+        names::check_table(&self.database, name)?;
+        let is_of_letters = |letters: &String| {
+            name.strip_prefix(letters.as_str()).is_some_and(|rest| ["", marks::SUFFIX].contains(&rest))
+        };
+        if self.letters.as_ref().is_some_and(is_of_letters) {
+            return Err(format!("the table {} is that of the dead letters", names::shown(name)));
+        }
+        self.allowed.check(name)
     }
 
     /// Finds the tables of `rows`, creates those that are missing with the columns of all of these rows, and
@@ -321,7 +347,7 @@ impl Targets {
         }
         let Some(client) = &self.client else { return Ok(Some(vec![])) };
         let mut found = Vec::new();
-        for name in names {
+        for name in names.into_iter().filter(|name| self.check_name(name).is_ok()) {
             let known = locked(&self.known).tables.get(&name).cloned();
             let described = match known {
                 Some(table) => Some(table),

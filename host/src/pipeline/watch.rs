@@ -29,7 +29,9 @@ const TRY_AGAIN: Duration = Duration::from_secs(10);
 pub fn start(control: &Control, hangups: &Hangups, shutdown: &Shutdown) -> Result<()> {
     let Some(path) = control.settings().transform.clone() else { return Ok(()) };
     let (control, hangups, shutdown) = (control.clone(), hangups.clone(), shutdown.clone());
+    let span = tracing::Span::current();
     let watching = move || {
+        let _of = span.entered();
         let mut watch = Watch::new(control, path);
         let mut seen = 0;
         while !shutdown.is_requested() {

@@ -176,6 +176,22 @@ impl Running {
         peak.trim().strip_suffix(" kB")?.parse().ok()
     }
 
+    /// What it takes now.
+    pub fn usage(&self) -> Usage {
+        let read =
+            |file: &str| fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).expect("it runs");
+        let status = read("status");
+        let of = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("the system says it");
+            line.trim().trim_end_matches(" kB").parse().expect("a number")
+        };
+        // After the program's name, which may have spaces: the 12th and 13th are ticks of 10 ms.
+        let stat = read("stat");
+        let fields: Vec<&str> = stat.rsplit(')').next().expect("it has a name").split_whitespace().collect();
+        let ticks = |at: usize| fields[at].parse::<u64>().expect("a number");
+        Usage { rss_kib: of("VmRSS:"), threads: of("Threads:"), cpu_ms: (ticks(11) + ticks(12)) * 10 }
+    }
+
     /// Waits for its end.
     pub fn wait(mut self) -> Ended {
         let begin = Instant::now();
@@ -194,6 +210,17 @@ impl Drop for Running {
             eprintln!("{}\n{}{}", self.line, self.out.all(), self.err.all());
         }
     }
+}
+
+/// What a process takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Usage {
+    /// Memory that it has, KiB.
+    pub rss_kib: u64,
+    /// Its threads.
+    pub threads: u64,
+    /// What it has computed so far, ms.
+    pub cpu_ms: u64,
 }
 
 /// A host that has ended.

@@ -1,0 +1,194 @@
+//! Many pipelines of many tenants in one process.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use crate::support::{Database, Host, Running, Stack, Topic, events, places, wait_until};
+
+/// A configuration with tenants; each is given as its lines.
+fn host(tenants: &[(String, Vec<String>)]) -> Host {
+    let stack = Stack::shared();
+    let mut file = format!(
+        "brokers: {}\nclickhouse_url: {}\nlinger_ms: 100\ntenants:\n",
+        stack.brokers(),
+        stack.clickhouse().url()
+    );
+    for (name, lines) in tenants {
+        _ = writeln!(file, "  {name}:");
+        lines.iter().for_each(|line| _ = writeln!(file, "    {line}"));
+    }
+    Host::new().args(["--config", &places::file("tenants.yaml", file)])
+}
+
+fn tenant(name: &str, lines: &[&str]) -> (String, Vec<String>) {
+    (name.to_owned(), lines.iter().map(|line| (*line).to_owned()).collect())
+}
+
+/// The lines of a tenant with these settings and pipelines.
+fn lines(settings: &[String], pipelines: &[(String, String)]) -> Vec<String> {
+    let mut lines = settings.to_vec();
+    lines.push("pipelines:".to_owned());
+    lines.extend(pipelines.iter().map(|(name, settings)| format!("  {name}: {{{settings}}}")));
+    lines
+}
+
+#[test]
+fn no_tenant_writes_into_the_tables_of_another_or_of_the_host_whatever_its_transform_names() {
+    const TENANTS: usize = 4;
+    const RECORDS: u64 = 5;
+    let topic = Topic::new("tenants_matrix.public.my_table", 1);
+    topic.produce(1, &events::updates(RECORDS));
+    let database = Database::new("tenants_matrix");
+    let mirror = places::transform("mirror");
+    let targets: Vec<String> =
+        (0..TENANTS).map(|to| format!("t{to}_orders")).chain(["_rowgate_dead_letters".to_owned()]).collect();
+    let all: Vec<_> = (0..TENANTS)
+        .map(|from| {
+            let pipeline = |(at, target): (usize, &String)| {
+                let settings = format!(
+                    "topic: {}, transform: {mirror:?}, params: {{target: {target}}}, start: earliest",
+                    topic.name
+                );
+                (format!("to_{at}"), settings)
+            };
+            let pipelines: Vec<_> = targets.iter().enumerate().map(pipeline).collect();
+            let settings = [format!("database: {}", database.name), format!("tables: [\"t{from}_*\"]")];
+            (format!("tenants_matrix_{from}"), lines(&settings, &pipelines))
+        })
+        .collect();
+    let ended = host(&all).arg("--until-caught-up").succeed();
+    for from in 0..TENANTS {
+        assert_eq!(
+            database.query(&format!("SELECT count() FROM t{from}_orders_current")),
+            RECORDS.to_string()
+        );
+        for to in 0..targets.len() {
+            let name = format!("tenants_matrix_{from}.to_{to}");
+            let letters = format!(
+                "SELECT count(), uniqExact(offset), anyIf(reason, stage = 'encode') FROM _rowgate_dead_letters \
+                 WHERE pipeline = '{name}'"
+            );
+            let (target, found) = (&targets[to], database.query(&letters));
+            let why = if to == TENANTS {
+                "is that of the dead letters"
+            } else {
+                "is none of those that this pipeline may write to"
+            };
+            let expected = format!("{RECORDS}\t{RECORDS}\tthe table `{target}` {why}");
+            match from == to {
+                true => assert!(found.starts_with("0\t0"), "{name}: {found}"),
+                false => assert!(found.starts_with(&expected), "{name}: {found}"),
+            }
+            assert!(ended.out.contains(&format!("pipeline      {name}\n")), "{}", ended.out);
+        }
+    }
+    let mut tables: Vec<String> =
+        (0..TENANTS).flat_map(|to| [format!("t{to}_orders"), format!("t{to}_orders_current")]).collect();
+    tables.extend(["_rowgate_dead_letters".to_owned(), "_rowgate_topics".to_owned()]);
+    tables.sort();
+    assert_eq!(database.lines("SHOW TABLES"), tables);
+}
+
+#[test]
+fn a_pipeline_that_fails_stops_alone_and_says_why_and_the_others_go_on() {
+    let topic = Topic::new("tenants_alone.public.my_table", 1);
+    topic.produce(1, &[events::text("no change event"), events::update(1, "a")]);
+    let database = Database::new("tenants_alone");
+    let common = format!("topic: {}, database: {}", topic.name, database.name);
+    let running = host(&[tenant(
+        "tenants_alone",
+        &[
+            "pipelines:",
+            &format!("  strict: {{{common}, table: strict, dead_letters: stop}}"),
+            &format!("  lenient: {{{common}, table: lenient}}"),
+        ],
+    )])
+    .start();
+    let line = running.wait_for_line("the pipeline failed");
+    for part in ["pipeline{id=tenants_alone.strict}", "exit=4", "waits to be resumed", "not_debezium"] {
+        assert!(line.contains(part), "no {part:?} in {line}");
+    }
+    topic.produce(1, &[events::update(2, "b")]);
+    let count = || database.try_query("SELECT count() FROM lenient").is_ok_and(|count| count.trim() == "2");
+    wait_until("the other pipeline's rows", count);
+    running.signal("TERM");
+    let ended = running.wait();
+    ended.fails(4, &["1 of 2 pipelines failed: tenants_alone.strict (exit 4)"]);
+    assert!(ended.out.contains("pipeline      tenants_alone.lenient\nconsumed      3\n"), "{}", ended.out);
+    assert_eq!(ended.err.matches("the pipeline failed").count(), 1, "{}", ended.err);
+}
+
+/// A number that the environment may set.
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name)
+        .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}: not a number")))
+}
+
+/// So many idle pipelines, in tenants of ten, each tenant with a topic and a database; and a name for them.
+fn idle(of: &str, pipelines: u64, topics: &[Topic], databases: &[Database]) -> Running {
+    let all: Vec<_> = topics
+        .iter()
+        .zip(databases)
+        .enumerate()
+        .map(|(at, (topic, database))| {
+            let count = (pipelines - 10 * at as u64).min(10);
+            let named = |number| (format!("p{number}"), format!("topic: {}", topic.name));
+            let pipelines: Vec<_> = (0..count).map(named).collect();
+            (format!("{of}_{at}"), lines(&[format!("database: {}", database.name)], &pipelines))
+        })
+        .take(pipelines.div_ceil(10) as usize)
+        .collect();
+    let running = host(&all).start();
+    for at in 0..pipelines {
+        let pipeline = format!("pipeline{{id={of}_{}.p{}}}", at / 10, at % 10);
+        running.wait_for_line(&format!("{pipeline}: host::source::kafka: partition assigned"));
+    }
+    running
+}
+
+/// Topics of that many tenants, and a database for each.
+fn places_of(of: &str, tenants: u64) -> (Vec<Topic>, Vec<Database>) {
+    let topics = (0..tenants).map(|at| Topic::new(&format!("{of}_{at}.public.my_table"), 1)).collect();
+    (topics, (0..tenants).map(|at| Database::new(&format!("{of}_{at}"))).collect())
+}
+
+/// `make tenants` runs it with 100 pipelines.
+#[test]
+fn an_idle_pipeline_costs_a_few_threads_and_little_memory() {
+    /// What one more idle pipeline may take, with some room for a debug build and a busy machine.
+    const MOST_KIB: u64 = 4096;
+    const MOST_THREADS: u64 = 10;
+    const FEW: u64 = 2;
+    let many = setting("TENANT_PIPELINES", 12);
+    let watched = Duration::from_secs(setting("TENANT_SECONDS", 3));
+    let of = "tenants_idle";
+    let (topics, databases) = places_of(of, many.div_ceil(10));
+    let cost = |pipelines| {
+        let running = idle(of, pipelines, &topics, &databases);
+        // What the start has left behind: the first heartbeats, fetches, looks at topics.
+        std::thread::sleep(watched);
+        let (before, begin) = (running.usage(), Instant::now());
+        std::thread::sleep(watched);
+        let (after, took) = (running.usage(), begin.elapsed());
+        let ended = running.drain();
+        assert!(!ended.err.contains("the pipeline failed"), "{}", ended.err);
+        (
+            after.rss_kib,
+            after.threads,
+            (after.cpu_ms - before.cpu_ms) as f64 / took.as_millis() as f64 * 100.0,
+        )
+    };
+    let ((few_kib, few_threads, few_cpu), (kib, threads, cpu)) = (cost(FEW), cost(many));
+    let further = (many - FEW) as f64;
+    println!("pipelines   memory MiB   threads   CPU % of one core");
+    println!("{FEW:>9}   {:>10.1}   {few_threads:>7}   {few_cpu:>17.1}", few_kib as f64 / 1024.0);
+    println!("{many:>9}   {:>10.1}   {threads:>7}   {cpu:>17.1}", kib as f64 / 1024.0);
+    println!(
+        "each more   {:>10.2}   {:>7.1}   {:>17.2}",
+        kib.saturating_sub(few_kib) as f64 / 1024.0 / further,
+        (threads - few_threads) as f64 / further,
+        (cpu - few_cpu) / further
+    );
+    assert!(kib.saturating_sub(few_kib) / (many - FEW) < MOST_KIB, "{few_kib} KiB, {kib} KiB");
+    assert!((threads - few_threads) / (many - FEW) < MOST_THREADS, "{few_threads} threads, {threads}");
+}
