@@ -21,5 +21,6 @@ pub mod table;
 pub mod evolve;
 pub mod block;
 pub mod insert;
+pub mod session;
 pub mod target;
 pub mod topics;
