@@ -51,10 +51,12 @@ pub enum Bug {
     EpochsIgnored,
     /// A row vanishes between its encoding and its insert.
     RowVanishes,
+    /// Inserts go in no session, where only that keeps one from landing late.
+    SessionsIgnored,
 }
 
 /// All of them, with the names that the environment knows.
-pub const BUGS: [(Bug, &str); 8] = [
+pub const BUGS: [(Bug, &str); 9] = [
     (Bug::CommitBeforeInsert, "commit_before_insert"),
     (Bug::TokenOfAttempt, "token_of_attempt"),
     (Bug::NoWindow, "no_window"),
@@ -63,6 +65,7 @@ pub const BUGS: [(Bug, &str); 8] = [
     (Bug::PinIgnored, "pin_ignored"),
     (Bug::EpochsIgnored, "epochs_ignored"),
     (Bug::RowVanishes, "row_vanishes"),
+    (Bug::SessionsIgnored, "sessions_ignored"),
 ];
 
 /// A place where a fault may have been put; `name` is one of [`POINTS`].

@@ -21,6 +21,7 @@ pub mod table;
 pub mod evolve;
 pub mod block;
 pub mod insert;
+pub mod session;
 pub mod target;
 pub mod topics;
 pub mod transforms;

@@ -22,6 +22,8 @@ pub struct Seal {
     pub series: Series,
     /// Which life of the topic the range is of; see [`crate::epochs`].
     pub epoch: u16,
+    /// The session that inserts of the range go in, where they do; see [`crate::clickhouse::session`].
+    pub session: Option<String>,
 }
 
 /// Which series of attempts each part of a range has come to: a token's second life, after the server lost the rows of
@@ -85,6 +87,9 @@ impl fmt::Display for Seal {
         if let Some(pin) = &self.pin {
             write!(f, ";p={pin}")?;
         }
+        if let Some(session) = &self.session {
+            write!(f, ";s={session}")?;
+        }
         if self.epoch > 0 { write!(f, ";n={}", self.epoch) } else { Ok(()) }
     }
 }
@@ -112,7 +117,7 @@ impl Committed {
             return Err(not_ours());
         }
         let (transform, series) = (String::new(), Series::default());
-        let mut seal = Seal { last: -1, transform, pin: None, series, epoch: 0 };
+        let mut seal = Seal { last: -1, transform, pin: None, series, epoch: 0, session: None };
         let (mut sealed, mut other, mut written_to) = (false, false, None);
         for part in parts {
             let (name, value) = part.split_once('=').ok_or_else(not_ours)?;
@@ -120,6 +125,7 @@ impl Committed {
                 "e" => seal.last = value.parse().map_err(|_| not_ours())?,
                 "r" => seal.transform = value.to_owned(),
                 "p" => seal.pin = Some(value.to_owned()),
+                "s" => seal.session = Some(value.to_owned()),
                 "a" => seal.series = Series::parse(value).ok_or_else(not_ours)?,
                 "n" => seal.epoch = value.parse().map_err(|_| not_ours())?,
                 "u" => written_to = Some(value.parse().map_err(|_| not_ours())?),
@@ -140,7 +146,7 @@ impl Committed {
 }
 
 /// The names of a seal's parts in metadata.
-const SEAL: [&str; 4] = ["e", "r", "a", "p"];
+const SEAL: [&str; 5] = ["e", "r", "a", "p", "s"];
 
 /// A commit's metadata: the pending range, if there is one; which epoch of the topic the position is of, from the
 /// second one on; and the offset before which rows may stand already from an earlier pass, if it was set back.
@@ -208,9 +214,10 @@ mod tests {
             pin in proptest::option::of("[0-9a-f]{16}"),
             series in proptest::collection::btree_map(0_u32..70, 1_u32.., 0..4),
             epoch: u16,
+            session in proptest::option::of("[0-9a-z]{1,40}"),
         ) {
             let series = Series(series);
-            let seal = Seal { last, transform, pin, series, epoch };
+            let seal = Seal { last, transform, pin, series, epoch, session };
             prop_assert_eq!(Seal::parse(&seal.to_string()), Ok(Some(seal.clone())));
             prop_assert_eq!(Committed::parse(&seal.to_string()), Ok(Committed { epoch, seal: Some(seal), written_to: None }));
             let plain = Committed { epoch, seal: None, written_to: None };
@@ -226,10 +233,15 @@ mod tests {
     #[test]
     fn seals_of_older_hosts_have_no_pin_and_what_newer_ones_add_is_passed_over() {
         let old = Seal::parse("v1;e=5;r=a;a=1").unwrap().unwrap();
-        assert_eq!(
-            old,
-            Seal { last: 5, transform: "a".into(), pin: None, series: Series([(0, 1)].into()), epoch: 0 }
-        );
+        let expected = Seal {
+            last: 5,
+            transform: "a".into(),
+            pin: None,
+            series: Series([(0, 1)].into()),
+            epoch: 0,
+            session: None,
+        };
+        assert_eq!(old, expected);
         let new = Seal::parse("v1;e=5;r=a;a=1;p=b;z=7").unwrap().unwrap();
         assert_eq!(new, Seal { pin: Some("b".into()), ..old });
     }
@@ -250,7 +262,8 @@ mod tests {
     #[test]
     fn the_first_epoch_is_not_said() {
         let seal = |epoch| {
-            Seal { last: 5, transform: "ab".into(), pin: None, series: Series::default(), epoch }.to_string()
+            let (transform, series) = ("ab".into(), Series::default());
+            Seal { last: 5, transform, pin: None, series, epoch, session: None }.to_string()
         };
         assert_eq!((seal(0), seal(1)), ("v1;e=5;r=ab;a=0".into(), "v1;e=5;r=ab;a=0;n=1".into()));
         assert_eq!(metadata(None, 0, None), "");
@@ -264,6 +277,7 @@ mod tests {
             pin: None,
             series: Series([(2, 1)].into()),
             epoch: 2,
+            session: Some("rowgate1".to_owned()),
         };
         for pending in [None, Some(&seal)] {
             let said = Committed::parse(&metadata(pending, 2, Some(20))).unwrap();

@@ -14,12 +14,16 @@
 mod model;
 mod writer;
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 pub use self::writer::Writer;
 use crate::chaos::{self, Bug};
+use crate::clickhouse::request::SESSION_TIMEOUT_S;
+use crate::clickhouse::session::Session;
 use crate::clickhouse::target::Target;
 use crate::commit::Seal;
 use crate::pause::Clock;
@@ -27,6 +31,8 @@ use crate::source::kafka::ownership::{Ownership, Partition};
 
 /// How often finished positions are committed at least.
 const COMMIT_EVERY: Duration = Duration::from_secs(5);
+/// For how long a session is taken for open after its last use; well below what the server grants it.
+const SESSION_REUSE: Duration = Duration::from_secs(SESSION_TIMEOUT_S as u64 / 3);
 
 /// Where seals and positions are written down, and which partitions may be written.
 pub trait Log {
@@ -98,13 +104,15 @@ pub struct Delivery<L, T, C> {
     clock: C,
     /// When finished positions were committed last.
     committed: Instant,
+    /// By partition: the assignment that a session was opened under, when it was last used, and the session.
+    sessions: RefCell<HashMap<Partition, (u64, Instant, Session)>>,
 }
 
 impl<L: Log, T: Target, C: Clock> Delivery<L, T, C> {
     /// With what there is to write to.
     pub fn new(log: Option<L>, target: Option<T>, clock: C) -> Self {
         let committed = clock.now();
-        Delivery { log, target, clock, committed }
+        Delivery { log, target, clock, committed, sessions: RefCell::default() }
     }
 
     /// Delivers a range, within the ownership of its partition.
@@ -143,7 +151,7 @@ impl<L: Log, T: Target, C: Clock> Delivery<L, T, C> {
     fn write(&self, range: &Range, work: &mut dyn Work, give_up: &dyn Fn() -> bool) -> Result<Delivered> {
         let log = self.log.as_ref().map(|log| log as &dyn Log);
         let target = self.target.as_ref().map(|target| target as &dyn Target);
-        let writer = Writer::new(log, target, &self.clock, range, give_up);
+        let writer = Writer::new(log, target, &self.clock, range, give_up, self.session_of(range));
         let written = match work.begin()? {
             Some(true) => self.write_all(&writer, work)?,
             Some(false) => true,
@@ -156,12 +164,21 @@ impl<L: Log, T: Target, C: Clock> Delivery<L, T, C> {
             });
         }
         work.done()?;
+        let kept = (range.assignment, self.clock.now(), writer.into_session());
+        self.sessions.borrow_mut().insert(range.partition.clone(), kept);
         Ok(Delivered::Done)
+    }
+
+    /// The session that the partition's last range has left open.
+    fn session_of(&self, range: &Range) -> Option<Session> {
+        let (assignment, used, session) = self.sessions.borrow_mut().remove(&range.partition)?;
+        let is_old = self.clock.now().saturating_duration_since(used) > SESSION_REUSE;
+        (assignment == range.assignment && range.recovered.is_none() && !is_old).then_some(session)
     }
 
     /// False: given up, or the partition was taken away.
     fn write_all(&self, writer: &Writer<'_>, work: &mut dyn Work) -> Result<bool> {
-        if !writer.seal()? {
+        if !writer.close_left()? || !writer.seal()? {
             return Ok(false);
         }
         if chaos::has(Bug::CommitBeforeInsert)

@@ -60,7 +60,16 @@ def topic_made_anew(p: Pipeline) -> None:
     made_anew(p, 4)
 
 
-# By its name: what brings it to light. All at level A.
+def inserts_late(p: Pipeline) -> None:
+    """An insert that was given up begins after its rows were looked for, and inserted again."""
+    host = p.host(proxy=True)
+    for _ in range(6):
+        p.fired(p.arm("late", seconds=0.5))
+        until("the late insert", p.lab.none_is_late)
+    host.drain()
+
+
+# By its name: what brings it to light. At level A, but for sessions.
 BUGS: dict[str, Callable[[Pipeline], None]] = {
     "commit_before_insert": killed_before_the_insert,
     "token_of_attempt": answers_lost,
@@ -70,6 +79,7 @@ BUGS: dict[str, Callable[[Pipeline], None]] = {
     "pin_ignored": transform_replaced,
     "epochs_ignored": topic_made_anew,
     "row_vanishes": answers_lost,
+    "sessions_ignored": inserts_late,
 }
 
 

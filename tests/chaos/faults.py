@@ -54,6 +54,14 @@ LEVELS = {level.name: level for level in (
 )}
 
 
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended, although nobody may have asked how."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
 def until(what: str, look, bound: float = BOUND, pause: float = 0.02):
     """What `look` returns, once that is something."""
     end = time.monotonic() + bound
@@ -127,6 +135,11 @@ class Lab:
         """How many faults with exactly this match have not happened yet."""
         return sum(fault["left"] for fault in self.proxy("_fault") if fault.get("match") == matching)
 
+    def none_is_late(self) -> bool:
+        """Whether all inserts that the proxy held back have come to the server."""
+        count = self.proxy("_stats")["count"]
+        return count.get("applied_late", 0) + count.get("late_lost", 0) >= count.get("fault:late", 0)
+
     # --- servers
 
     def kill_clickhouse(self, rest: float = 0) -> None:
@@ -138,7 +151,10 @@ class Lab:
 
     def kill(self, name: str, address: str) -> None:
         """SIGKILL of a server. Its threads may hold its port for a moment after it is a zombie."""
-        stack("kill", name)
+        pid = int((Path(self.env["STACK_DIR"]) / "run" / f"{name}.pid").read_text().split()[0])
+        # At once: the stack's own command takes longer than an insert.
+        os.kill(pid, signal.SIGKILL)
+        until(f"the end of the killed {name}", lambda: is_gone(pid))
 
         def refuses() -> bool:
             with socket.socket() as probe:
@@ -189,6 +205,11 @@ class Host:
             return False
 
         until(f"{text!r} in {self.log}", look)
+
+    def was_hit(self, said: int) -> bool:
+        """Whether, after so many bytes that it had said, it speaks of an insert that was cut off: sent, and without an answer."""
+        waits = [line.partition("waiting for ClickHouse: ")[2] for line in self.said()[said:].splitlines()]
+        return any(why and "tcp connect error" not in why and not why.startswith("code ") for why in waits)
 
     def last(self) -> str:
         """Its last lines."""
@@ -311,6 +332,10 @@ class Pipeline:
         with self.lab.lock:
             self.lab.points[point] += 1
         self.lab.count("host killed at a fail point")
+
+    def inserts(self) -> bool:
+        """Whether the server is at an insert of its rows."""
+        return int(self.server.rows(f"SELECT count() FROM system.processes WHERE query LIKE 'INSERT INTO _{self.name}_.%'")[0][0]) > 0
 
     def rows(self) -> int:
         """How many are there; 0 while the server is away."""

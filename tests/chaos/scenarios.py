@@ -59,6 +59,18 @@ def killed_while_the_proxy(kind: str, **fault: object) -> Callable[[Pipeline, in
     return run
 
 
+def killed_before_it_begins(p: Pipeline, times: int) -> None:
+    """The host dies with an insert on its way; it comes to the server when the next host has looked, and gone on."""
+    for _ in range(times):
+        matching = p.arm("late", wait=True, skip=p.rng.randint(0, 3), seconds=p.rng.uniform(1, 5))
+        host = p.host(proxy=True)
+        p.fired(matching)
+        host.kill("host killed with an insert on its way")
+        p.goes_on(following := p.host(), "host killed")
+        until("the late insert", p.lab.none_is_late)
+        following.kill()
+
+
 def at_random(p: Pipeline, times: int) -> None:
     """Kills at any moment."""
     for _ in range(times):
@@ -323,6 +335,7 @@ SCENARIOS = (
     Scenario(2, "killed after the seal, before the insert", at("sealing", "sealed"), levels=("A", "B", "B old", "C")),
     Scenario(3, "killed while a request's body is under way", killed_while_the_proxy("hang", seconds=20)),
     Scenario(4, "killed after ClickHouse has the rows, before it knows", killed_while_the_proxy("delay_response", seconds=20), levels=("A", "B", "C")),
+    Scenario(4, "killed with an insert on its way, which comes when the next host has looked", killed_before_it_begins, levels=("B", "A", "C")),
     Scenario(5, "killed after some of three tables have their rows", at("inserted"), options=(("tables", 3), ("batch_rows", 80))),
     Scenario(6, "killed after the inserts, before the next seal", at("rows_done", "letters_done", "done"), levels=("A", "B", "B old", "C")),
     Scenario(6, "killed after a plain commit", at("committed"), options=(("rate", 100),)),

@@ -153,6 +153,24 @@ fn a_retry_that_is_killed_in_the_middle_is_finished_by_the_next() {
 }
 
 #[test]
+fn of_two_retries_at_once_one_does_not_double_what_the_other_lands() {
+    let (topic, database) = with_letters("dlq_two", true);
+    let stack = Stack::shared();
+    let matching = "INSERT INTO .dlq_two.\\..my_table.";
+    // The first insert of the first is on its way while the second lands all of them, in other inserts.
+    stack.arm(matching, json!({"kind": "late", "wait": true, "seconds": 4}));
+    let retry = |rows| dlq(&topic, &database, ["retry", "--batch-rows", rows]);
+    let first = retry("7").set("--clickhouse-url", stack.faults_url()).start();
+    wait_until("the insert", || stack.armed(matching) == 0);
+    let second = retry("5").succeed();
+    assert!(second.out.contains("20 letters landed"), "{second:?}");
+    let first = first.wait();
+    assert_eq!(first.code(), Some(0), "{first:?}");
+    database.has_updates_once("my_table", UPDATES);
+    assert_eq!(open(&topic, &database), 0);
+}
+
+#[test]
 fn a_table_that_cannot_say_which_rows_it_has_gets_each_letter_by_its_own_token() {
     let topic = Topic::new("dlq_blind.public.my_table", 1);
     topic.produce(1, &events::updates(14));

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::support::events;
-use crate::support::{Database, Ended, Host, Stack, Topic};
+use crate::support::{Database, Ended, Host, Stack, Topic, wait_until};
 
 const COLUMNS: &str = "id Int64, name Nullable(String), created_at Nullable(DateTime64(6, 'UTC')), op String";
 const LINEAGE: &str = "_topic LowCardinality(String), _partition UInt32, _offset UInt64, _seq UInt16";
@@ -133,6 +133,42 @@ fn with_lost_answers(topic: &Topic, database: &Database) -> Ended {
         .succeed();
     assert_eq!(stack.armed(&matching), 0, "the fault did not fire");
     ended
+}
+
+/// A pipeline into a table without a window, of a hundred updates, whose fourth insert comes to the server three seconds
+/// after it was sent: its sender gives it up at once, or is killed, and another host goes on.
+fn with_a_late_insert(name: &str, kills: bool) {
+    let (topic, database) = loaded(name);
+    my_table(&database, &format!("{COLUMNS}, {LINEAGE}"), "MergeTree ORDER BY id");
+    let stack = Stack::shared();
+    let matching = format!("INSERT INTO .{name}.\\..my_table.");
+    stack.arm(&matching, json!({"kind": "late", "wait": kills, "seconds": 3, "skip": 3}));
+    let host = || {
+        let instance = format!("group.instance.id={name}");
+        Host::pipeline(&topic, &database).args(["--batch-rows", "10", "-X", &instance, "--until-caught-up"])
+    };
+    let first = host().set("--clickhouse-url", stack.faults_url());
+    let ended = if kills {
+        let running = first.start();
+        wait_until("the insert", || stack.armed(&matching) == 0);
+        running.kill();
+        host().succeed()
+    } else {
+        first.succeed()
+    };
+    is_at("B", &topic, &database, &ended);
+    wait_until("the late insert", || stack.none_is_late());
+    database.has_updates_once("my_table", 100);
+}
+
+#[test]
+fn an_insert_into_a_table_without_a_window_that_begins_after_it_was_looked_for_doubles_nothing() {
+    with_a_late_insert("levels_late", false);
+}
+
+#[test]
+fn an_insert_of_a_killed_host_that_begins_after_the_next_has_looked_doubles_nothing() {
+    with_a_late_insert("levels_late_killed", true);
 }
 
 #[test]

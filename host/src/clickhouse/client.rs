@@ -82,10 +82,19 @@ impl Client {
         }
         let ranges = asked(&catalogue.ranges_sql())?;
         let modern = self.post(&[("param_x", "1")], profile::SYNTAX_SQL.as_bytes(), Compression::None);
-        self.profile = Arc::new(catalogue.profile(&ranges, modern.is_ok()));
+        let sessions = self.has_sessions();
+        self.profile = Arc::new(catalogue.profile(&ranges, modern.is_ok(), sessions));
         self.agree_on_compression();
-        let Profile { version, date32_days, datetime64_seconds, tokens, .. } = &*self.profile;
-        tracing::debug!(version, database, ?date32_days, ?datetime64_seconds, tokens, "ClickHouse answers");
+        let Profile { version, date32_days, datetime64_seconds, tokens, sessions, .. } = &*self.profile;
+        tracing::debug!(
+            version,
+            database,
+            ?date32_days,
+            ?datetime64_seconds,
+            tokens,
+            sessions,
+            "ClickHouse answers"
+        );
         if !tokens {
             tracing::warn!(
                 version,
@@ -115,7 +124,7 @@ impl Client {
         self.post(&[("wait_end_of_query", "1")], sql.as_bytes(), Compression::None)
     }
 
-    fn post(
+    pub(super) fn post(
         &self,
         parameters: &[(&str, &str)],
         body: &[u8],

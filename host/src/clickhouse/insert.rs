@@ -13,6 +13,7 @@ use anyhow::{Result, anyhow};
 use super::client::MAX_EXECUTION_TIME_S;
 use super::request::Insert;
 use super::response::{Class, Failure};
+use super::session;
 use super::target::{Look, Target};
 use crate::chaos::{self, Bug};
 use crate::error::Classify;
@@ -57,6 +58,8 @@ pub struct Job<'a> {
     pub converges: bool,
     /// Whether the table drops a block whose token it knows.
     pub remembers: bool,
+    /// Whether its attempts go in the writer's session, so that none lands after it was looked for.
+    pub in_session: bool,
     /// None: the table cannot say which rows it has.
     pub identity: Option<IdentityColumns>,
     /// The rows' identities; ascending by offset.
@@ -77,6 +80,10 @@ impl Job<'_> {
         let blind = chaos::has(Bug::TokenOfAttempt) || chaos::has(Bug::NoWindow);
         self.identity.as_ref().filter(|_| !blind)
     }
+
+    fn in_session(&self) -> bool {
+        self.in_session && !chaos::has(Bug::SessionsIgnored)
+    }
 }
 
 /// How an insert ended.
@@ -90,6 +97,28 @@ pub enum Landed {
     TableChanged(String),
 }
 
+/// What attempts are tied to beyond the process that makes them: who comes next finds them by it.
+pub trait Tie {
+    /// Writes a new series of attempts into the range's seal; false where the range is given up.
+    ///
+    /// # Errors
+    /// What only a person can end.
+    fn reseal(&self, series: u32) -> Result<bool>;
+
+    /// The session that the next attempt goes in.
+    fn session(&self) -> Option<String>;
+
+    /// An attempt in the session had no good end: it may still run, or begin.
+    fn doubt(&self);
+
+    /// Where there is doubt, closes that session and takes another, which stands in the range's seal; false where the
+    /// range is given up.
+    ///
+    /// # Errors
+    /// The inner one is the server's: to be tried again. The outer one is what only a person can end.
+    fn settle(&self) -> Result<Result<bool, Failure>>;
+}
+
 /// Inserts; holds what one insert must know of the process.
 pub struct Inserter<'a> {
     /// The server.
@@ -100,8 +129,8 @@ pub struct Inserter<'a> {
     pub give_up: &'a dyn Fn() -> bool,
     /// Whether the range may still be written: its partition has not been taken away.
     pub is_ours: &'a dyn Fn() -> bool,
-    /// Writes a new series of attempts into the range's seal; false where the range is given up.
-    pub reseal: &'a dyn Fn(u32) -> Result<bool>,
+    /// What outlives the process.
+    pub tie: &'a dyn Tie,
     /// Rows of the last insert that were acknowledged, or found in their table: each is counted once.
     pub landed: Cell<u64>,
 }
@@ -128,6 +157,20 @@ impl Inserter<'_> {
         loop {
             if (self.give_up)() || !(self.is_ours)() {
                 return Ok(Landed::Abandoned);
+            }
+            // What is looked for must not land later.
+            if job.in_session() {
+                match self.tie.settle()? {
+                    Ok(true) => {}
+                    Ok(false) => return Ok(Landed::Abandoned),
+                    Err(failure) => {
+                        match waits.class(&failure, 1) {
+                            Class::Halt => return Err(halted(job, &failure)),
+                            _ => self.wait(&mut waits, job, &failure),
+                        }
+                        continue;
+                    }
+                }
             }
             if verify && let Some(identity) = job.identity() {
                 match self.missing(job, identity, &rows) {
@@ -168,7 +211,7 @@ impl Inserter<'_> {
                         .environment()
                         .help("nothing is committed: see the server's log, and start again");
                     }
-                    if !(self.reseal)(series)? {
+                    if !self.tie.reseal(series)? {
                         return Ok(Landed::Abandoned);
                     }
                 }
@@ -200,6 +243,9 @@ impl Inserter<'_> {
                 Err(failure) => failure,
             };
             acknowledged = false;
+            if job.in_session() && session::leaves_doubt(&failure) {
+                self.tie.doubt();
+            }
             // Even a failure that the server names may come after its rows were written (a view that fails).
             verify |= failure.class != Class::Retry || failure.code.is_some();
             if failure.view.is_some() {
@@ -246,12 +292,18 @@ impl Inserter<'_> {
         if chaos::has(Bug::TokenOfAttempt) {
             token += &format!("-{attempt}");
         }
+        let session = self.tie.session().filter(|_| job.in_session());
+        let mut query_id = format!("{}-{}-{attempt}", job.token, rows[0]);
+        if let Some(session) = &session {
+            query_id += &format!("-{session}");
+        }
         let insert = Insert {
             database: job.database,
             table: job.table,
             columns: job.columns,
             token: (!job.converges).then_some(token.as_str()),
-            query_id: &format!("{}-{}-{attempt}", job.token, rows[0]),
+            query_id: &query_id,
+            session: session.as_deref(),
             max_execution_time_s: MAX_EXECUTION_TIME_S,
         };
         self.target.insert(&insert, &(job.encode)(rows))
@@ -286,6 +338,9 @@ impl Inserter<'_> {
             rows.iter().copied().filter(|row| !there.contains_key(&job.rows[*row])).collect();
         tracing::info!(
             table = job.table,
+            first = range.0,
+            last = range.1,
+            of = identity.condition,
             expected = rows.len(),
             missing = missing.len(),
             "checked which rows of an earlier attempt landed"

@@ -18,7 +18,8 @@ const WINDOW_BLOCKS: u32 = 10_000;
 pub enum Level {
     /// A: no row is lost or doubled. Inserts carry tokens, and retries are verified.
     ExactlyOnce,
-    /// B: no row is lost; one is doubled only where a cut-off insert lands after its retry was verified.
+    /// B: no row is lost or doubled, by verification and sessions alone. Where the server keeps no sessions, one is
+    /// doubled by a cut-off insert that lands after its retry was verified.
     Verified,
     /// C: rows that are inserted twice count once for those who read with `FINAL`.
     Converging,
@@ -143,6 +144,8 @@ pub struct Facts {
     pub by_identity: bool,
     /// Whether inserts can carry a token at all; servers before 21.12 know none.
     pub tokens: bool,
+    /// Whether inserts can go in a session that is closed before retries are verified.
+    pub sessions: bool,
     /// What it remembers.
     pub memory: Memory,
     /// The views that get its rows.
@@ -170,6 +173,7 @@ impl Facts {
             lacks: vec![],
             by_identity: false,
             tokens: true,
+            sessions: true,
             memory: Memory::Window(if keyed { 0 } else { WINDOW_BLOCKS.into() }),
             views: vec![],
         }
@@ -184,6 +188,11 @@ impl Facts {
     /// Whether the table can say which rows of a range it has.
     pub fn can_verify(&self) -> bool {
         self.keeps_rows() && self.lacks.is_empty()
+    }
+
+    /// Whether inserts go in a session: nothing else keeps a cut-off one from landing after its retry was verified.
+    pub fn wants_session(&self) -> bool {
+        self.sessions && self.can_verify() && self.forgetful().is_some()
     }
 
     /// Whether an insert that is repeated with its token is dropped.
@@ -204,9 +213,15 @@ impl Facts {
             },
             (true, Some((why, advice))) => Verdict {
                 level: Level::Verified,
-                why: format!(
-                    "each row lands once unless a cut-off insert lands after its retry was verified: {why}"
-                ),
+                why: match self.sessions {
+                    true => format!(
+                        "each row lands once, since retries are verified in sessions; no tokens: {why}"
+                    ),
+                    false => format!(
+                        "each row lands once unless a cut-off insert lands after its retry was verified (the server \
+                         keeps no sessions): {why}"
+                    ),
+                },
                 advice,
             },
             (false, forgetful) => self.at_least_once(forgetful.is_none()),
@@ -344,6 +359,20 @@ mod tests {
         let (letter, why, advice) = level(&Facts { tokens: false, ..log() });
         assert!(letter == 'B' && why.ends_with("too old to know deduplication tokens"), "{why}");
         assert!(advice.contains("21.12"), "{advice}");
+    }
+
+    #[test]
+    fn where_tokens_do_not_help_inserts_go_in_sessions_if_the_server_keeps_them() {
+        let forgetful = Facts { memory: Memory::Window(0), ..log() };
+        assert!(forgetful.wants_session() && Facts { tokens: false, ..log() }.wants_session());
+        assert!(level(&forgetful).1.contains("verified in sessions"));
+        let none = Facts { sessions: false, ..forgetful.clone() };
+        assert!(!none.wants_session() && level(&none).1.contains("unless a cut-off insert lands"));
+        for needless in
+            [log(), Facts { lacks: vec!["_seq"], ..forgetful.clone() }, Facts::created("t".into(), true)]
+        {
+            assert!(!needless.wants_session(), "{needless:?}");
+        }
     }
 
     #[test]

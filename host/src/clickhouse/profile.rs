@@ -69,6 +69,8 @@ pub struct Profile {
     pub replacing_deletes: bool,
     /// Inserts may carry a token by which the server knows them again.
     pub tokens: bool,
+    /// Inserts may go in a session that is closed for good; see [`super::session`].
+    pub sessions: bool,
     /// Tables without replicas can remember inserts.
     pub windows: bool,
     /// How many inserts tables remember that do not say it themselves.
@@ -265,8 +267,8 @@ impl Catalogue {
         format!("SELECT {} FORMAT TabSeparated", texts.join(", "))
     }
 
-    /// The profile; `ranges` is the answer to [`Self::ranges_sql`].
-    pub fn profile(&self, ranges: &str, modern_syntax: bool) -> Profile {
+    /// The profile; `ranges` is the answer to [`Self::ranges_sql`], the others are what trying shows.
+    pub fn profile(&self, ranges: &str, modern_syntax: bool, sessions: bool) -> Profile {
         let mut texts = ranges.trim_end_matches('\n').split('\t');
         let found: Vec<Option<i64>> = ends(self.has("Date32"), self.has("DateTime64"))
             .iter()
@@ -299,6 +301,7 @@ impl Catalogue {
             simple_aggregates: self.has("SimpleAggregateFunction"),
             replacing_deletes: self.of_tables.contains_key(DELETES_MARK),
             tokens: self.settings.contains_key("insert_deduplication_token"),
+            sessions,
             windows: self.of_tables.contains_key(WINDOW),
             remembered: self.remembered(),
             table_uuids: self.table_uuids,
@@ -333,6 +336,7 @@ impl Profile {
             simple_aggregates: true,
             replacing_deletes: true,
             tokens: true,
+            sessions: true,
             windows: true,
             remembered: Defaults { window: 0, replicated: 10_000 },
             table_uuids: true,
@@ -374,6 +378,11 @@ impl Profile {
             ],
             ..Profile::default()
         }
+    }
+
+    /// Whether inserts into tables of the host's own go in a session, since no token is known.
+    pub fn wants_sessions(&self) -> bool {
+        self.sessions && !self.tokens
     }
 
     /// Whether an insert may carry this setting or parameter.
@@ -454,7 +463,7 @@ mod tests {
         let catalogue = Catalogue::read(MODERN);
         for (first, last) in [(0, 9999), (1900, 2299)] {
             let expected = Profile::years(first, last);
-            let profile = catalogue.profile(&answers(&catalogue, &expected), true);
+            let profile = catalogue.profile(&answers(&catalogue, &expected), true, true);
             assert_eq!(profile.date32_days, expected.date32_days);
             assert_eq!(profile.datetime64_seconds, expected.datetime64_seconds);
             assert_eq!((profile.date_days, profile.datetime_seconds), ((0, 65_535), (0, 4_294_967_295)));
@@ -477,7 +486,7 @@ mod tests {
              setting\tmin_insert_block_size_bytes\t1\nsetting\tmax_insert_block_size\t1\n",
         );
         assert!(!catalogue.ranges_sql().contains("Date32"));
-        let profile = catalogue.profile(&answers(&catalogue, &Profile::oldest()), false);
+        let profile = catalogue.profile(&answers(&catalogue, &Profile::oldest()), false, true);
         let low_cardinality = Support::Behind("allow_experimental_low_cardinality_type");
         let expected = Profile { version: "18.16.1".into(), low_cardinality, ..Profile::oldest() };
         assert_eq!(profile, expected);

@@ -72,9 +72,14 @@ pub struct Insert<'a> {
     pub token: Option<&'a str>,
     /// Names this attempt, so that it can be found and ended.
     pub query_id: &'a str,
+    /// The session that it goes in: it begins only if that is open. None: in none.
+    pub session: Option<&'a str>,
     /// After so many seconds the server gives up. The client must wait longer.
     pub max_execution_time_s: u32,
 }
+
+/// How long the server keeps a session that nobody uses. Its default is a minute, what it allows an hour.
+pub const SESSION_TIMEOUT_S: u32 = 300;
 
 impl Insert<'_> {
     /// The statement.
@@ -109,6 +114,11 @@ impl Insert<'_> {
         if let Some(token) = self.token {
             parameters.push(("insert_deduplication_token", token.to_owned()));
         }
+        if let Some(session) = self.session {
+            parameters.push(("session_id", session.to_owned()));
+            parameters.push(("session_check", "1".to_owned()));
+            parameters.push(("session_timeout", SESSION_TIMEOUT_S.to_string()));
+        }
         parameters
     }
 }
@@ -129,6 +139,7 @@ mod tests {
             columns: &["x", "y\\"],
             token: Some("t1"),
             query_id: "t1-0",
+            session: None,
             max_execution_time_s: 60,
         }
     }
@@ -158,6 +169,14 @@ mod tests {
             );
         }
         assert!(parameters.iter().all(|(name, _)| *name != "send_progress_in_http_headers"));
+    }
+
+    #[test]
+    fn an_insert_in_a_session_opens_none() {
+        let parameters = Insert { session: Some("s"), ..insert() }.parameters();
+        assert!(parameters.contains(&("session_id", "s".to_owned())));
+        assert!(parameters.contains(&("session_check", "1".to_owned())));
+        assert!(insert().parameters().iter().all(|(name, _)| !name.starts_with("session")));
     }
 
     #[test]

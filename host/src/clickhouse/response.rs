@@ -147,6 +147,9 @@ impl Failure {
             (_, Some(60 | 81 | 218)) => {
                 "nothing is committed: the table or its database is gone; start again, and the host creates the table"
             }
+            (_, Some(372)) => {
+                "nothing is committed: sessions are kept by one server; let all requests of this host go to one server"
+            }
             (_, Some(252)) => {
                 "nothing is committed: partition the table more coarsely, or raise max_partitions_per_insert_block"
             }
@@ -337,7 +340,8 @@ fn class_of(code: u32, text: &str) -> Steps {
         // The body ended early, or the table's columns changed under it.
         3 | 32 | 33 => (Unknown, &[Repair]),
         159 | 160 | 209 | 210 | 279 => (Unknown, &[]),
-        202 | 203 | 364 | 745 | 749 | 762 | 763 => (Retry, &[]),
+        // 373: something still runs in the session.
+        202 | 203 | 364 | 373 | 745 | 749 | 762 | 763 => (Retry, &[]),
         173 | 241 | 396 | 776 | 777 | 778 => (Split, &[Retry, Halt]),
         // A user in read-only mode gets this as well as a server that is.
         164 => (Retry, &[Halt]),
@@ -439,7 +443,7 @@ mod tests {
         let table: &[(&[u32], &str, Class, &[Class])] = &[
             (&[3, 32, 33], "", Unknown, &[Repair]),
             (&[159, 160, 209, 210, 279], "", Unknown, &[]),
-            (&[202, 203, 745, 749, 762, 763, 364], "", Retry, &[]),
+            (&[202, 203, 745, 749, 762, 763, 364, 373], "", Retry, &[]),
             (&[241, 173, 776, 777, 778, 396], "", Split, &[Retry, Halt]),
             (&[252], "Too many parts (3000)", Retry, &[]),
             (&[252], "Too many partitions for single INSERT block (more than 100)", Split, &[Halt]),
@@ -478,7 +482,7 @@ mod tests {
             (&[241], "Memory limit exceeded: while pushing to view db.v", Retry, &[Halt]),
             (&[252], "Too many parts: while pushing to view db.v", Retry, &[]),
             (&[159], "Timeout exceeded: while pushing to view db.v", Unknown, &[]),
-            (&[49, 1002, 43, 44, 123_456], "", Unknown, &[Halt]),
+            (&[49, 1002, 43, 44, 372, 123_456], "", Unknown, &[Halt]),
         ];
         for (codes, message, class, then) in table {
             for code in *codes {

@@ -145,6 +145,7 @@ impl Table {
             lacks: IDENTITY.iter().copied().filter(|wanted| !has(wanted)).collect(),
             by_identity: replacing.is_some() && IDENTITY.iter().all(is_sorted_by),
             tokens: profile.tokens,
+            sessions: profile.sessions,
             memory: Memory::read(&node.engine, &node.engine_full, profile.remembered),
             views,
             engine: node.engine.clone(),

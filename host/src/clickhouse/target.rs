@@ -2,9 +2,10 @@
 
 use super::client::Client;
 use super::insert::{Identity, IdentityColumns};
-use super::names::{identifier, literal};
+use super::names::identifier;
 use super::request::Insert;
 use super::response::Failure;
+use super::session;
 
 /// A server that rows go to. Calls block until it answers, or until nobody knows whether it will.
 pub trait Target {
@@ -16,6 +17,13 @@ pub trait Target {
 
     /// Ends the inserts that may still be running of attempts on this token, and waits until they have ended.
     fn end_attempts(&self, token: &str) -> Result<(), Failure>;
+
+    /// Opens a session that nobody had before, and returns its name.
+    fn open_session(&self) -> Result<String, Failure>;
+
+    /// Closes a session for good: once this has succeeded, no attempt in it runs, and none begins any more. Doing it
+    /// again is harmless.
+    fn close_session(&self, session: &str) -> Result<(), Failure>;
 }
 
 /// Which rows are looked up.
@@ -65,9 +73,23 @@ impl Target for Client {
     }
 
     fn end_attempts(&self, token: &str) -> Result<(), Failure> {
-        let pattern = format!("{token}-%");
-        self.query(&format!("KILL QUERY WHERE query_id LIKE {} SYNC FORMAT Null", literal(&pattern)))
-            .map(drop)
+        self.end_queries(&format!("{token}-%"))
+    }
+
+    fn open_session(&self) -> Result<String, Failure> {
+        let session = session::unused_name();
+        self.open(&session).map(|()| session)
+    }
+
+    fn close_session(&self, session: &str) -> Result<(), Failure> {
+        match self.close(session) {
+            Err(failure) if failure.code == Some(session::LOCKED) => {
+                // An attempt runs in it, or its request has come in part. Where ending it fails, it is waited for.
+                let _ = self.end_queries(&format!("%-{session}"));
+                self.close(session)
+            }
+            closed => closed,
+        }
     }
 }
 

@@ -92,6 +92,18 @@ pub fn identity(kept: &str) -> String {
     format!("toString({topic}), toUInt32({partition}), toUInt64({offset}), {kept}")
 }
 
+/// What the mark of a letter that is begun says of the session that its rows are inserted in.
+pub fn in_session(session: &str) -> String {
+    format!("{IN_SESSION}{session}")
+}
+
+/// The session in such a mark.
+pub fn session_of(reason: &str) -> Option<&str> {
+    reason.strip_prefix(IN_SESSION).filter(|session| !session.is_empty())
+}
+
+const IN_SESSION: &str = "in session ";
+
 /// A mark to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark<'a> {
@@ -158,6 +170,12 @@ mod tests {
                  AND `how` IN ('retried', 'discarded'))"
             )
         );
+    }
+
+    #[test]
+    fn a_session_reads_back_from_its_mark() {
+        assert_eq!(session_of(&in_session("abc")), Some("abc"));
+        assert!(["", "in session ", "a person's reason"].iter().all(|reason| session_of(reason).is_none()));
     }
 
     #[test]

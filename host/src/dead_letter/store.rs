@@ -258,6 +258,26 @@ impl Store {
         Ok(begun.into_iter().collect())
     }
 
+    /// The sessions that retries of letters at these offsets have begun in.
+    ///
+    /// # Errors
+    /// The server's.
+    pub fn sessions(&self, pipeline: &str, of: &Place, offsets: &[i64]) -> Result<Vec<String>> {
+        if !self.has_marks {
+            return Ok(vec![]);
+        }
+        let sql = format!(
+            "SELECT DISTINCT toString({}) FROM {} WHERE {} AND {} = {}",
+            identifier("reason"),
+            self.named(&self.marks),
+            at(pipeline, of, offsets),
+            identifier("how"),
+            literal(marks::How::Begun.name()),
+        );
+        let reasons = self.select(&sql, |reader| reader.text())?;
+        Ok(reasons.iter().filter_map(|reason| marks::session_of(reason)).map(str::to_owned).collect())
+    }
+
     /// Adds marks. When it returns the server has them, some perhaps twice, which means the same.
     ///
     /// # Errors
@@ -282,6 +302,7 @@ impl Store {
                 columns: &columns,
                 token: None,
                 query_id: &format!("mark-{:016x}", fastrand::u64(..)),
+                session: None,
                 max_execution_time_s: MAX_EXECUTION_TIME_S,
             };
             match self.client.insert(&insert, &block) {

@@ -195,6 +195,7 @@ impl Book {
             token: reach.token(batch, TABLE, "audit"),
             converges: false,
             remembers: true,
+            in_session: identity.is_some() && reach.client()?.profile().wants_sessions(),
             identity,
             rows: &rows,
             range: (batch.first, batch.last),

@@ -282,6 +282,7 @@ impl Writing<'_, '_> {
                 token: reach.token(batch, &table.name, &index.to_string()),
                 converges,
                 remembers: table.facts.remembers(),
+                in_session: identity.is_some() && table.facts.wants_session(),
                 identity,
                 rows: &part.identities,
                 range: (batch.first, batch.last),

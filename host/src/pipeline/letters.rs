@@ -166,6 +166,7 @@ fn insert(
         token: reach.token(batch, table, "dead letters"),
         converges: false,
         remembers: reach.client()?.profile().tokens,
+        in_session: identity.is_some() && reach.client()?.profile().wants_sessions(),
         identity,
         rows: &rows,
         range: (batch.first, batch.last),

@@ -311,6 +311,7 @@ mod tests {
                 pin: Some(maker.pin.clone()),
                 series: Default::default(),
                 epoch: 0,
+                session: None,
             }
         };
         let batch = fixture::batch("d.s.t", &[(None::<&str>, Some(EVENT))]);

@@ -3,9 +3,10 @@
 //!
 //! A run knows by its seal which rows an earlier attempt may have written. Here the marks of letters say it: a letter is
 //! marked as begun before its first row is written, and each insert is preceded by a look at which of its rows are
-//! there. Rows of a letter that was never begun are someone else's, and are not taken for its own.
+//! there. The mark names the session that rows go in, as a seal does: another retry of the letter, later or at the same
+//! time, closes it before it looks. Rows of a letter that was never begun are someone else's, and are not taken for its own.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,9 +21,12 @@ use super::{Stop, chosen, header_names, pinned};
 use crate::batch::{HeaderNames, Incoming, IncomingHeader, OpenBatch};
 use crate::clickhouse::block;
 use crate::clickhouse::client::Client;
-use crate::clickhouse::insert::{Identity, IdentityColumns, Inserter, Job, Landed};
+use crate::clickhouse::insert::{Identity, IdentityColumns, Inserter, Job, Landed, Tie};
 use crate::clickhouse::names::{identifier, literal};
+use crate::clickhouse::response::Failure;
+use crate::clickhouse::session::Session;
 use crate::clickhouse::table::Table;
+use crate::clickhouse::target::Target;
 use crate::config::{Settings, Sink};
 use crate::dead_letter::Stage;
 use crate::dead_letter::filter::Place;
@@ -98,6 +102,8 @@ pub struct Retrier {
     transform: String,
     dry_run: bool,
     stop: Stop,
+    /// That of its attempts, where they go in one.
+    session: RefCell<Session>,
 }
 
 impl Retrier {
@@ -125,6 +131,7 @@ impl Retrier {
             transform: digest,
             dry_run: settings.dry_run,
             stop: Stop::new(shutdown),
+            session: RefCell::default(),
         })
     }
 
@@ -283,19 +290,22 @@ impl Retrier {
         format!("retry-{}", &digest(text.as_bytes())[..16])
     }
 
-    /// Inserts the rows of the letters that are to land; those that the server refuses fail then. Their marks as begun
-    /// must stand. False: a table changed, and the letters are to be prepared again. None: given up.
+    /// Inserts the rows of the letters that are to land; those that the server refuses fail then. `begin` marks them as
+    /// begun in a session, and returns the other sessions that they were begun in. False: a table changed, and the
+    /// letters are to be prepared again. None: given up.
     ///
     /// # Errors
     /// What ends a run, too.
-    pub fn land(&self, tried: &mut Tried) -> Result<Option<bool>> {
+    pub fn land(&self, tried: &mut Tried, begin: &Begin<'_>) -> Result<Option<bool>> {
+        let landing = Landing { retrier: self, begin };
+        landing.begin()?;
         for index in 0..tried.prepared.parts.len() {
             let part = &tried.prepared.parts[index];
             let rows = tried.landing(part);
             if rows.is_empty() {
                 continue;
             }
-            match self.insert(tried, index, &rows)? {
+            match self.insert(tried, index, &rows, &landing)? {
                 Landed::Except(refused) => {
                     let refused: Vec<(usize, String)> = refused
                         .into_iter()
@@ -316,7 +326,7 @@ impl Retrier {
         Ok(Some(true))
     }
 
-    fn insert(&self, tried: &Tried, index: usize, rows: &[usize]) -> Result<Landed> {
+    fn insert(&self, tried: &Tried, index: usize, rows: &[usize], tie: &dyn Tie) -> Result<Landed> {
         let (prepared, part) = (&tried.prepared, &tried.prepared.parts[index]);
         let table = &part.table;
         let identities: Vec<Identity> = rows.iter().map(|row| part.identities[*row]).collect();
@@ -343,6 +353,8 @@ impl Retrier {
             token: format!("{}-{}", self.place_token(prepared, table), &token[..32]),
             converges,
             remembers: table.facts.remembers(),
+            // At any level: the tokens of two retries of a letter may differ.
+            in_session: identity.is_some() && self.client.profile().sessions,
             identity,
             rows: &identities,
             range: (prepared.source.batch.first, prepared.source.batch.last),
@@ -356,11 +368,63 @@ impl Retrier {
             clock: &SystemClock,
             give_up: &give_up,
             is_ours: &|| true,
-            // A lost token costs a series only while this process lives; the next one looks first.
-            reseal: &|_| Ok(true),
+            tie,
             landed: Cell::new(0),
         };
         inserter.insert(&job, 0, true)
+    }
+}
+
+/// Marks the letters that are to land as begun, in this session, and returns the other sessions that they were begun in.
+pub type Begin<'a> = dyn Fn(Option<&str>) -> Result<Vec<String>> + 'a;
+
+/// Letters that are landing, tied to their marks.
+struct Landing<'a> {
+    retrier: &'a Retrier,
+    begin: &'a Begin<'a>,
+}
+
+impl Landing<'_> {
+    /// Has a session, writes it into the marks, and closes those of other retries: what they insert from here on is
+    /// refused, and what they have inserted is seen.
+    fn begin(&self) -> Result<()> {
+        let Retrier { client, session, .. } = self.retrier;
+        let answered = |failure| anyhow!("ClickHouse: {failure}");
+        session.borrow_mut().settle(client, client.profile().sessions).map_err(answered).environment()?;
+        let own = self.session();
+        for other in (self.begin)(own.as_deref())? {
+            if own.as_ref() != Some(&other) {
+                client.close_session(&other).map_err(answered).environment()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Tie for Landing<'_> {
+    /// A lost token costs a series only while this process lives; the next one looks first.
+    fn reseal(&self, _series: u32) -> Result<bool> {
+        Ok(true)
+    }
+
+    fn session(&self) -> Option<String> {
+        self.retrier.session.borrow().name().map(str::to_owned)
+    }
+
+    fn doubt(&self) {
+        self.retrier.session.borrow_mut().doubt();
+    }
+
+    fn settle(&self) -> Result<Result<bool, Failure>> {
+        let Retrier { client, session, .. } = self.retrier;
+        if session.borrow().is_settled(true) {
+            return Ok(Ok(true));
+        }
+        let closed = session.borrow_mut().settle(client, false);
+        match closed {
+            Ok(()) => self.begin().map(|()| Ok(true)),
+            Err(failure) => Ok(Err(failure)),
+        }
     }
 }
 

@@ -195,6 +195,13 @@ impl Stack {
         self.faults_answer("_stats")["count"][name].as_u64().unwrap_or(0)
     }
 
+    /// Whether all requests that the proxy held back have come to the server.
+    pub fn none_is_late(&self) -> bool {
+        let [applied, lost, all] =
+            ["applied_late", "late_lost", "fault:late"].map(|name| self.fault_counter(name));
+        applied + lost >= all
+    }
+
     fn faults_admin(&self, what: &str) -> String {
         format!("{}/{what}", self.address("FAULTS_ADMIN_URL"))
     }

@@ -1,5 +1,6 @@
 //! `host dlq retry`: letters processed again, each row of them once.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use crate::cli::show as print;
 use crate::config::{Settings, Source};
 use crate::dead_letter::Stage;
 use crate::dead_letter::filter::{Filter, Place};
-use crate::dead_letter::marks::{How, Mark, State};
+use crate::dead_letter::marks::{self, How, Mark, State};
 use crate::dead_letter::read::{Letter, Outline};
 use crate::dead_letter::store::Store;
 use crate::dead_letter::text::{json_line, line};
@@ -46,7 +47,7 @@ pub fn retry(store: Option<Store>, filter: &Filter, settings: &Settings, json: b
         Source::Lines { .. } => None,
     };
     let retry = Retry {
-        store,
+        store: RefCell::new(store),
         retrier: Retrier::open(settings, shutdown)?,
         positions,
         batch: (settings.batch.rows as usize, u64::from(settings.batch.bytes)),
@@ -77,7 +78,7 @@ impl Counts {
 }
 
 struct Retry<'a> {
-    store: Store,
+    store: RefCell<Store>,
     retrier: Retrier,
     positions: Option<Positions>,
     /// Letters and bytes of records that are processed at once.
@@ -96,7 +97,7 @@ impl Retry<'_> {
     fn all(mut self, filter: &Filter) -> Result<()> {
         let mut stopped = false;
         pages(filter.limit, |after, wanted| {
-            let page = self.store.outlines(filter, State::Open, after, wanted)?;
+            let page = self.store.borrow().outlines(filter, State::Open, after, wanted)?;
             for outlines in batches(&page, self.batch) {
                 if self.retrier.is_to_stop() || !self.batch(outlines)? {
                     stopped = true;
@@ -128,8 +129,8 @@ impl Retry<'_> {
         if offsets.is_empty() {
             return Ok(true);
         }
-        let mut found = self.store.letters(self.pipeline, &first.place, &offsets)?;
-        let begun = self.store.begun(self.pipeline, &first.place, &offsets)?;
+        let mut found = self.store.borrow().letters(self.pipeline, &first.place, &offsets)?;
+        let begun = self.store.borrow().begun(self.pipeline, &first.place, &offsets)?;
         // A letter that was deleted just now is nobody's.
         free.retain(|outline| {
             found.binary_search_by_key(&outline.place.offset, |letter| letter.offset).is_ok()
@@ -169,10 +170,7 @@ impl Retry<'_> {
             };
             self.retrier.check(&mut tried, &earlier)?;
             if !self.dry_run {
-                self.mark(outlines, &tried, |fate| {
-                    matches!(fate, Fate::Lands(_)).then_some((How::Begun, String::new()))
-                })?;
-                match self.retrier.land(&mut tried)? {
+                match self.land(outlines, &mut tried)? {
                     None => return Ok(false),
                     Some(true) => {}
                     Some(false) => continue,
@@ -187,17 +185,36 @@ impl Retry<'_> {
         Err(anyhow!("the columns of a table keep changing")).environment()
     }
 
+    /// As [`Retrier::land`], with the letters marked as begun.
+    fn land(&self, outlines: &[&Outline], tried: &mut Tried) -> Result<Option<bool>> {
+        let landing: Vec<bool> = tried.fates.iter().map(|fate| matches!(fate, Fate::Lands(_))).collect();
+        let landing: Vec<&Outline> =
+            outlines.iter().zip(landing).filter_map(|(outline, lands)| lands.then_some(*outline)).collect();
+        let Some(first) = landing.first() else { return Ok(Some(true)) };
+        let offsets: Vec<i64> = landing.iter().map(|outline| outline.place.offset).collect();
+        let begin = |session: Option<&str>| {
+            let reason = session.map(marks::in_session).unwrap_or_default();
+            let begun = vec![Some((How::Begun, reason)); landing.len()];
+            self.write_marks(&landing, &begun)?;
+            self.store.borrow().sessions(self.pipeline, &first.place, &offsets)
+        };
+        self.retrier.land(tried, &begin)
+    }
+
     /// Marks the letters that `how` has something to say of.
     fn mark(
-        &mut self,
+        &self,
         outlines: &[&Outline],
         tried: &Tried,
         how: impl Fn(&Fate) -> Option<(How, String)>,
     ) -> Result<()> {
-        let said: Vec<_> = tried.fates.iter().map(how).collect();
+        self.write_marks(outlines, &tried.fates.iter().map(how).collect::<Vec<_>>())
+    }
+
+    fn write_marks(&self, outlines: &[&Outline], said: &[Option<(How, String)>]) -> Result<()> {
         let transform = self.retrier.transform();
         let mut marks = Vec::new();
-        for (outline, said) in outlines.iter().zip(&said) {
+        for (outline, said) in outlines.iter().zip(said) {
             let Some((how, reason)) = said else { continue };
             marks.extend(outline.kept.iter().map(|letter| Mark {
                 pipeline: self.pipeline,
@@ -209,7 +226,7 @@ impl Retry<'_> {
                 reason,
             }));
         }
-        self.store.mark(&marks)
+        self.store.borrow_mut().mark(&marks)
     }
 
     fn report(&mut self, outline: &Outline, fate: &Fate) -> Result<()> {

@@ -81,6 +81,8 @@ impl Points {
                 Effect::Insert(request) => format!("insert {} {:?}", request.table, request.rows),
                 Effect::Look { table, partition, range } => format!("look {table} {partition} {range:?}"),
                 Effect::End(token) => format!("end {token}"),
+                Effect::Open => "open".to_owned(),
+                Effect::Close(_) => "close".to_owned(),
                 Effect::Pause(_) => "pause".to_owned(),
             };
             match taken == Some(step) {
@@ -174,14 +176,14 @@ pub fn breadth_first(plan: &Plan, max_faults: u32) -> Result<Figures, Failed> {
 }
 
 /// So many histories drawn from a seed.
-pub fn random(level: Level, has_stragglers: bool, seed: u64, histories: u64) -> Result<Figures, Failed> {
+pub fn random(level: Level, seed: u64, histories: u64) -> Result<Figures, Failed> {
     let mut figures = Figures::default();
     let mut points = Points::default();
     for history in 0..histories {
         let mut dice = fastrand::Rng::with_seed(seed ^ history.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         // The waits between attempts are drawn, too.
         fastrand::seed(dice.u64(..));
-        let plan = drawn(&mut dice, level, has_stragglers);
+        let plan = drawn(&mut dice, level);
         let mut steps = Vec::new();
         if let Err(why) = one(&plan, &mut dice, &mut steps, &mut figures, &mut points) {
             let mut words = words(&plan, &steps);
@@ -195,7 +197,7 @@ pub fn random(level: Level, has_stragglers: bool, seed: u64, histories: u64) -> 
     Ok(figures)
 }
 
-fn drawn(dice: &mut fastrand::Rng, level: Level, has_stragglers: bool) -> Plan {
+fn drawn(dice: &mut fastrand::Rng, level: Level) -> Plan {
     let kinds = [Kind::Rows(1), Kind::Rows(1), Kind::Rows(2), Kind::Refused, Kind::Rejected, Kind::Nothing];
     let partition = |dice: &mut fastrand::Rng| -> Vec<Kind> {
         (0..dice.usize(3..=9)).map(|_| kinds[dice.usize(..kinds.len())]).collect()
@@ -207,7 +209,6 @@ fn drawn(dice: &mut fastrand::Rng, level: Level, has_stragglers: bool) -> Plan {
         hosts,
         cuts: (0..5).map(|_| dice.u32(1..=6)).collect(),
         is_random: true,
-        has_stragglers,
     }
 }
 

@@ -45,6 +45,10 @@ pub enum Effect {
     },
     /// Ends the attempts on a token.
     End(String),
+    /// Opens a session.
+    Open,
+    /// Closes this one.
+    Close(String),
     Pause(Duration),
 }
 
@@ -66,6 +70,7 @@ pub enum Answer {
     Refused,
     Failed(Failure),
     Rows(Vec<Identity>),
+    Session(String),
 }
 
 pub type Records = Rc<Vec<Vec<Kind>>>;
@@ -106,8 +111,10 @@ impl Log for Line<'_> {
 impl Target for Line<'_> {
     fn insert(&self, insert: &Insert<'_>, block: &[u8]) -> Result<(), Failure> {
         let rows = block.chunks_exact(14).map(super::work::decoded).collect();
-        let (token, query_id) = (insert.token.map(str::to_owned), insert.query_id.to_owned());
-        match self.ask(Effect::Insert(Request { table: table(insert.table), token, query_id, rows })) {
+        let [token, session] = [insert.token, insert.session].map(|name| name.map(str::to_owned));
+        let query_id = insert.query_id.to_owned();
+        match self.ask(Effect::Insert(Request { table: table(insert.table), token, session, query_id, rows }))
+        {
             Answer::Failed(failure) => Err(failure),
             _ => Ok(()),
         }
@@ -124,6 +131,20 @@ impl Target for Line<'_> {
 
     fn end_attempts(&self, token: &str) -> Result<(), Failure> {
         match self.ask(Effect::End(token.to_owned())) {
+            Answer::Failed(failure) => Err(failure),
+            _ => Ok(()),
+        }
+    }
+
+    fn open_session(&self) -> Result<String, Failure> {
+        match self.ask(Effect::Open) {
+            Answer::Session(name) => Ok(name),
+            _ => Err(failure(Class::Unknown, None)),
+        }
+    }
+
+    fn close_session(&self, session: &str) -> Result<(), Failure> {
+        match self.ask(Effect::Close(session.to_owned())) {
             Answer::Failed(failure) => Err(failure),
             _ => Ok(()),
         }
@@ -235,6 +256,7 @@ impl Host {
             Answer::Refused => 1.hash(&mut hasher),
             Answer::Failed(failure) => (failure.class, failure.code).hash(&mut hasher),
             Answer::Rows(rows) => rows.hash(&mut hasher),
+            Answer::Session(name) => name.hash(&mut hasher),
         }
         self.seen = hasher.finish();
         match self.coroutine.resume(answer) {

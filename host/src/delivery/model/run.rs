@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::host::{Answer, Effect, Host, Records};
 use super::world::{Kind, Level, Straggler, World, failure};
 use crate::clickhouse::response::Class;
+use crate::clickhouse::session;
 
 /// How a call to the outside ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -66,8 +67,6 @@ pub struct Plan {
     /// Whether hosts run in any order, and take records in one by one. Otherwise what is independent of each
     /// other happens in one order.
     pub is_random: bool,
-    /// Whether what level B does not promise may happen: inserts that arrive after they were looked for.
-    pub has_stragglers: bool,
 }
 
 impl Plan {
@@ -80,7 +79,6 @@ impl Plan {
             hosts: 2,
             cuts: vec![2, 3, 1],
             is_random: false,
-            has_stragglers: level != Level::B,
         }
     }
 }
@@ -215,27 +213,25 @@ impl Run {
                     Outcome::Late { runs: false },
                 ],
                 Some(Effect::Look { .. } | Effect::End(_)) => &[Outcome::Failed],
+                Some(Effect::Open | Effect::Close(_)) => &[Outcome::Failed, Outcome::AnswerLost],
             };
             let crash = |(after, back)| Outcome::Crash { after, back };
             let crashes = [(false, false), (false, true), (true, false), (true, true)].map(crash);
-            let allowed =
-                |outcome: &Outcome| self.plan.has_stragglers || *outcome != Outcome::Late { runs: false };
-            let outcomes = more.iter().copied().filter(allowed).chain(crashes);
+            let outcomes = more.iter().copied().chain(crashes);
             faults.extend(outcomes.map(|outcome| Step::Go(at, outcome)));
             if !host.give_up.get() {
                 faults.push(Step::GiveUp(at));
             }
-            if !host.is_lost && host.leaving.is_empty() && self.plan.has_stragglers {
+            if !host.is_lost && host.leaving.is_empty() {
                 faults.push(Step::Lose(at));
             }
         }
         for (at, host) in self.hosts.iter().enumerate() {
             for partition in host.leaving.keys() {
                 let name = Host::name(*partition);
-                let sends = matches!(host.pending, Some(Effect::Insert(_)));
                 if !host.ownership.is_busy(&name) {
                     faults.push(Step::Gone(at, *partition, true));
-                } else if (self.plan.has_stragglers || !sends) && !host.ownership.is_committing(&name) {
+                } else if !host.ownership.is_committing(&name) {
                     // The delivery takes longer than a revocation waits.
                     faults.push(Step::Gone(at, *partition, false));
                 }
@@ -264,8 +260,10 @@ impl Run {
                 self.resume(at, answer);
             }
             Step::Apply(at) => {
-                let Straggler { request, .. } = self.world.stragglers.remove(at);
-                let _ = self.world.apply(&request);
+                let Straggler { request, runs } = self.world.stragglers.remove(at);
+                if runs || self.world.begins(&request) {
+                    let _ = self.world.apply(&request);
+                }
             }
             Step::Fetch(at, partition) => self.hosts[at].fetch(partition),
             Step::Linger(at, partition) => {
@@ -313,6 +311,10 @@ impl Run {
                 let taken = is_done && self.world.commit(at, partition, offset, &seal);
                 if taken && outcome == Outcome::Good { Answer::Done } else { Answer::Refused }
             }
+            Effect::Insert(request) if !self.world.begins(&request) => match outcome {
+                Outcome::Good => Answer::Failed(failure(Class::Unknown, Some(session::NOT_FOUND))),
+                _ => unknown,
+            },
             Effect::Insert(request) => {
                 let applied = if is_done { self.world.apply(&request) } else { Ok(()) };
                 match outcome {
@@ -333,7 +335,17 @@ impl Run {
                 self.world.stragglers.retain(|late| !ends(late));
                 Answer::Done
             }
-            Effect::Look { .. } | Effect::End(_) => unknown,
+            Effect::Open if is_done => {
+                let name = self.world.open();
+                if outcome == Outcome::Good { Answer::Session(name) } else { unknown }
+            }
+            Effect::Close(session) if is_done => {
+                let ends = |late: &Straggler| late.runs && late.request.session.as_ref() == Some(&session);
+                self.world.stragglers.retain(|late| !ends(late));
+                self.world.sessions.remove(&session);
+                if outcome == Outcome::Good { Answer::Done } else { unknown }
+            }
+            Effect::Look { .. } | Effect::End(_) | Effect::Open | Effect::Close(_) => unknown,
         }
     }
 
@@ -416,6 +428,7 @@ impl Run {
         let mut state = rustc_hash::FxHasher::default();
         let world = &self.world;
         (&world.commits, &world.owners, &world.rows, &world.tokens, &world.stragglers).hash(&mut state);
+        world.sessions.hash(&mut state);
         for at in 0..self.hosts.len() {
             world.is_member(at).hash(&mut state);
             self.hosts[at].fingerprint(&mut state);

@@ -76,6 +76,7 @@ impl Batched {
             token: format!("{}.{}.{}.{}", self.partition, range.first, range.last, TABLES[table]),
             converges: self.level.converges(table),
             remembers: true,
+            in_session: self.level.has_sessions(),
             identity: self.level.has_lineage(table).then_some(identity),
             rows,
             range: (range.first, range.last),

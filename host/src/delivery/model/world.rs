@@ -13,8 +13,10 @@ use crate::clickhouse::response::{Class, Failure};
 pub enum Level {
     /// Lineage and tokens: each row once.
     A,
-    /// Lineage, and no tokens.
+    /// Lineage, and no tokens, but sessions.
     B,
+    /// Lineage, and neither tokens nor sessions: what lands late may be doubled.
+    LineageAlone,
     /// A key and versions: a row that is there twice counts once.
     C,
     /// Nothing: rows may be doubled.
@@ -31,7 +33,12 @@ impl Level {
 
     /// Whether a table says which rows it has.
     pub fn has_lineage(self, table: usize) -> bool {
-        matches!(self, Level::A | Level::B) || (self == Level::C && table == LETTERS)
+        matches!(self, Level::A | Level::B | Level::LineageAlone) || (self == Level::C && table == LETTERS)
+    }
+
+    /// Whether inserts go in a session.
+    pub fn has_sessions(self) -> bool {
+        self == Level::B
     }
 
     /// Whether a row that is there twice counts once.
@@ -65,6 +72,7 @@ pub type Row = (usize, usize, Identity);
 pub struct Request {
     pub table: usize,
     pub token: Option<String>,
+    pub session: Option<String>,
     pub query_id: String,
     pub rows: Vec<(usize, Identity)>,
 }
@@ -91,6 +99,10 @@ pub struct World {
     pub tokens: BTreeSet<(usize, String)>,
     window: bool,
     pub stragglers: Vec<Straggler>,
+    /// Those that are open.
+    pub sessions: BTreeSet<String>,
+    /// How many were ever opened.
+    opened: u32,
     /// What broke a promise.
     pub broken: Option<String>,
 }
@@ -110,6 +122,8 @@ impl World {
             tokens: BTreeSet::new(),
             window: created.contains("non_replicated_deduplication_window = "),
             stragglers: vec![],
+            sessions: BTreeSet::new(),
+            opened: 0,
             broken: None,
         }
     }
@@ -163,6 +177,20 @@ impl World {
             self.remember(request.table, request.token.clone());
         }
         self.stragglers.retain(|straggler| !straggler.runs);
+        self.sessions.clear();
+    }
+
+    /// Opens a session that was never there.
+    pub fn open(&mut self) -> String {
+        self.opened += 1;
+        let name = format!("s{}", self.opened);
+        self.sessions.insert(name.clone());
+        name
+    }
+
+    /// Whether the server lets an insert begin: its session is open.
+    pub fn begins(&self, request: &Request) -> bool {
+        request.session.as_ref().is_none_or(|session| self.sessions.contains(session))
     }
 
     fn remembers(&self, request: &Request) -> bool {
