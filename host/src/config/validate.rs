@@ -6,8 +6,8 @@ use super::mistake::Mistakes;
 use super::values::{self, Read};
 use super::{
     Audit, BatchLimits, Bounds, ClickHouse, Credentials, DeadLetters, Deciding, GroupProtocol, Kafka, Loaded,
-    Options, Policies, Registry, SandboxLimits, Settings, Sink, Source, Surroundings, Tables, TopicPattern, Truncate,
-    kafka, secret, tables,
+    Options, Policies, Registry, SandboxLimits, Settings, Sink, Source, Surroundings, Tables, TopicPattern,
+    Truncate, kafka, secret, tables,
 };
 use crate::debezium::hints::Hints;
 use crate::debezium::placeholder::Placeholder;
