@@ -94,6 +94,7 @@ fn insert(client: &Client, database: &str, line: &Line<'_>) -> Result<(), Failur
         columns: &TRANSFORMS_COLUMNS.map(|(name, _)| name),
         token: None,
         query_id: "",
+        session: None,
         max_execution_time_s: MAX_EXECUTION_TIME_S,
     };
     client.insert(&insert, &block.finish().0)
