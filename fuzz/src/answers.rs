@@ -43,7 +43,7 @@ pub(crate) fn profile(bytes: &[u8]) {
     assert!(!catalogue.ranges_sql().is_empty());
     let ty = ColumnType::parse(part());
     for modern in [false, true] {
-        let profile = catalogue.profile(ranges, modern);
+        let profile = catalogue.profile(ranges, modern, true);
         let ends = [Some(profile.date_days), Some(profile.datetime_seconds), profile.date32_days];
         for (first, last) in ends.into_iter().flatten().chain(profile.datetime64_seconds) {
             assert!(first <= last, "{first} to {last}");

@@ -22,6 +22,7 @@ pub(crate) fn quote(bytes: &[u8]) {
         columns: &columns,
         token: Some(name),
         query_id: name,
+        session: Some(name),
         max_execution_time_s: 1,
     };
     let quoted = names::identifier(name);
