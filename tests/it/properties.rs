@@ -58,7 +58,7 @@ fn every_value_comes_back_as_it_was_or_is_refused() {
 /// The profile of the server, as the host asks for it.
 fn profile(database: &Database) -> Profile {
     let catalogue = Catalogue::read(&database.query(&catalogue_sql()));
-    catalogue.profile(&database.query(&catalogue.ranges_sql()), true)
+    catalogue.profile(&database.query(&catalogue.ranges_sql()), true, true)
 }
 
 /// Writes and reads the cases of one kind; gives back how many were written, and how many refused.
