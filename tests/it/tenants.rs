@@ -62,13 +62,13 @@ fn no_tenant_writes_into_the_tables_of_another_or_of_the_host_whatever_its_trans
             database.query(&format!("SELECT count() FROM t{from}_orders_current")),
             RECORDS.to_string()
         );
-        for to in 0..targets.len() {
+        for (to, target) in targets.iter().enumerate() {
             let name = format!("tenants_matrix_{from}.to_{to}");
             let letters = format!(
                 "SELECT count(), uniqExact(offset), anyIf(reason, stage = 'encode') FROM _rowgate_dead_letters \
                  WHERE pipeline = '{name}'"
             );
-            let (target, found) = (&targets[to], database.query(&letters));
+            let found = database.query(&letters);
             let why = if to == TENANTS {
                 "is that of the dead letters"
             } else {
