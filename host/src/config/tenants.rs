@@ -401,7 +401,7 @@ tenants:
         assert_eq!(
             mistakes,
             [
-                "t.yaml:6:31: limits.memory_mib: 17 is more than its tenant gives, 16 (t.yaml:3:26): less is possible here, more is not"
+                "t.yaml:6:32: limits.memory_mib: 17 is more than its tenant gives, 16 (t.yaml:3:26): less is possible here, more is not"
             ]
         );
         assert_eq!(many(&text.replace("17", "16"), &[])[0].limits.memory_mib, 8);
