@@ -197,9 +197,10 @@ fn a_host_that_cannot_keep_its_transform_says_so_and_runs() {
     assert!(homeless.err.contains("neither `state_dir` nor HOME says where"), "{homeless:?}");
     database.has_updates_once("my_table", 10);
     database.has_updates_once("second", 10);
-    // Where nothing is sealed nothing is kept, and nothing is said.
+    // Where nothing is sealed no transform is kept, and nothing is said of it; of its native code something is.
     let lines = Host::from_file(places::fixture("simple.ndjson")).args(["--state-dir", &file]).succeed();
-    assert!(!lines.err.contains("not kept"), "{lines:?}");
+    assert!(!lines.err.contains("the transform is not kept"), "{lines:?}");
+    assert!(lines.err.contains("native code is not kept in "), "{lines:?}");
 }
 
 #[test]
