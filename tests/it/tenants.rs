@@ -105,7 +105,7 @@ fn a_pipeline_that_fails_stops_alone_and_says_why_and_the_others_go_on() {
     )])
     .start();
     let line = running.wait_for_line("the pipeline failed");
-    for part in ["pipeline{id=tenants_alone.strict}", "exit=4", "waits to be resumed", "not_debezium"] {
+    for part in ["pipeline{id=\"tenants_alone.strict\"}", "exit=4", "waits to be resumed", "not_debezium"] {
         assert!(line.contains(part), "no {part:?} in {line}");
     }
     topic.produce(1, &[events::update(2, "b")]);
@@ -140,7 +140,7 @@ fn idle(of: &str, pipelines: u64, topics: &[Topic], databases: &[Database]) -> R
         .collect();
     let running = host(&all).start();
     for at in 0..pipelines {
-        let pipeline = format!("pipeline{{id={of}_{}.p{}}}", at / 10, at % 10);
+        let pipeline = format!("pipeline{{id=\"{of}_{}.p{}\"}}", at / 10, at % 10);
         running.wait_for_line(&format!("{pipeline}: host::source::kafka: partition assigned"));
     }
     running
