@@ -7,6 +7,8 @@ MAKEFLAGS += --no-print-directory
 # Outside the clone, so that a second clone does not compile the dependencies again.
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/rowgate/target
 STACK := tests/stack/stack
+# With the features that the tests have too, so that dependencies are compiled once for all.
+BUILD := cargo build --quiet --workspace --exclude fuzz --test it
 
 .PHONY: help demo clean-demo test properties swaps model lint fmt bench count fuzz zoo chaos soak guests stack-up stack-down check
 
@@ -27,14 +29,14 @@ test: check ## every check and every test: unit, component, and end to end with 
 	exit $$status
 
 properties: ## 100,000 values of each kind to ClickHouse and back (`make test` takes 2,000)
-	PROPERTY_CASES=$${PROPERTY_CASES:-100000} cargo test -p tests --test it -- properties --nocapture
+	PROPERTY_CASES=$${PROPERTY_CASES:-100000} cargo test --workspace --exclude fuzz --test it -- properties --nocapture
 
 swaps: ## 1,000 swaps of the transform under load, none lost or doubled (`make test` does 25)
-	SWAPS=$${SWAPS:-1000} cargo test -p tests --test it -- swaps_under_load --nocapture
+	SWAPS=$${SWAPS:-1000} cargo test --workspace --exclude fuzz --test it -- swaps_under_load --nocapture
 
 model: ## delivery against a simulated log and server: every history of 2 faults, and 100,000 random ones (ROWGATE_SEED=1)
 	ROWGATE_FAULTS=$${ROWGATE_FAULTS:-2} ROWGATE_HISTORIES=$${ROWGATE_HISTORIES:-100000} \
-	cargo test -p host --lib -- --nocapture delivery::model
+	cargo test --workspace --exclude fuzz --lib -- --nocapture delivery::model
 
 check: ## what `make test` does before it runs tests
 	@$(STACK) install mariadb valgrind
@@ -67,7 +69,7 @@ zoo: ## whether ClickHouse ends up with PostgreSQL's rows, for every type: CHANG
 	@$(STACK) install
 	@$(STACK) fetch registry
 	@$(MAKE) guests
-	@cargo build --quiet --package host
+	@$(BUILD) --bin host
 	@tests/zoo/run.py --changes $(or $(CHANGES),100000) --seed $(or $(SEED),1) --matrix $(or $(ZOO_MATRIX),pairwise) $(ZOO_ARGS)
 
 chaos: export STACK_DIR ?= $(or $(TMPDIR),/tmp)/rowgate-chaos-$(shell id -u)
@@ -76,7 +78,7 @@ chaos: ## whether rows are lost or doubled under faults of every kind, an hour: 
 	@$(STACK) install
 	@$(STACK) fetch clickhouse-old
 	@$(MAKE) guests
-	@cargo build --quiet --package host --features chaos --bins
+	@$(BUILD) --features host/chaos --bins
 	@tests/chaos/run.py --seed $(or $(SEED),1) --minutes $(or $(CHAOS_MINUTES),55) $(CHAOS_ARGS)
 
 soak: export STACK_DIR ?= $(or $(TMPDIR),/tmp)/rowgate-soak-$(shell id -u)
@@ -85,7 +87,7 @@ soak: ## whether memory, descriptors and lag stay flat for two hours with a faul
 	@$(STACK) install
 	@$(STACK) fetch
 	@$(MAKE) guests
-	@cargo build --quiet --package host
+	@$(BUILD) --bin host
 	@tests/chaos/soak.py --seed $(or $(SEED),1) --minutes $(or $(SOAK_MINUTES),120) $(SOAK_ARGS)
 
 # The rule is in guests.mk, beside the transforms.
