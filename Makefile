@@ -9,6 +9,8 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/rowgate/target
 STACK := tests/stack/stack
 # With the features that the tests have too, so that dependencies are compiled once for all.
 BUILD := cargo build --quiet --workspace --exclude fuzz --test it
+# For runs that compute for minutes: the host is compiled like its dependencies.
+OPTIMIZED := --config 'profile.dev.package.host.opt-level=2'
 
 .PHONY: help demo clean-demo test properties swaps model lint fmt bench count fuzz zoo chaos soak guests stack-up stack-down check
 
@@ -36,7 +38,7 @@ swaps: ## 1,000 swaps of the transform under load, none lost or doubled (`make t
 
 model: ## delivery against a simulated log and server: every history of 2 faults, and 100,000 random ones (ROWGATE_SEED=1)
 	ROWGATE_FAULTS=$${ROWGATE_FAULTS:-2} ROWGATE_HISTORIES=$${ROWGATE_HISTORIES:-100000} \
-	cargo test --workspace --exclude fuzz --lib -- --nocapture delivery::model
+	cargo test --workspace --exclude fuzz --lib $(OPTIMIZED) -- --nocapture delivery::model
 
 check: ## what `make test` does before it runs tests
 	@$(STACK) install mariadb valgrind
@@ -69,7 +71,7 @@ zoo: ## whether ClickHouse ends up with PostgreSQL's rows, for every type: CHANG
 	@$(STACK) install
 	@$(STACK) fetch registry
 	@$(MAKE) guests
-	@$(BUILD) --bin host
+	@$(BUILD) --bin host $(OPTIMIZED)
 	@tests/zoo/run.py --changes $(or $(CHANGES),100000) --seed $(or $(SEED),1) --matrix $(or $(ZOO_MATRIX),pairwise) $(ZOO_ARGS)
 
 chaos: export STACK_DIR ?= $(or $(TMPDIR),/tmp)/rowgate-chaos-$(shell id -u)
@@ -78,7 +80,8 @@ chaos: ## whether rows are lost or doubled under faults of every kind, an hour: 
 	@$(STACK) install
 	@$(STACK) fetch clickhouse-old
 	@$(MAKE) guests
-	@$(BUILD) --features host/chaos --bins
+	@$(BUILD) --features host/chaos --bins $(OPTIMIZED)
+	@cargo test --quiet --workspace --exclude fuzz --lib $(OPTIMIZED) --no-run
 	@tests/chaos/run.py --seed $(or $(SEED),1) --minutes $(or $(CHAOS_MINUTES),55) $(CHAOS_ARGS)
 
 soak: export STACK_DIR ?= $(or $(TMPDIR),/tmp)/rowgate-soak-$(shell id -u)

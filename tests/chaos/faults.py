@@ -116,7 +116,8 @@ class Lab:
         """Ends what is left."""
         for process in self.processes:
             if process.poll() is None:
-                process.kill()
+                # What it started, too.
+                os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
 
     def clickhouse(self, old: bool = False) -> ClickHouse:

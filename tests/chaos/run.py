@@ -29,6 +29,8 @@ from scenarios import ANSWERS, NOT_RUN, POINTS, SCENARIOS, Scenario, answers, at
 
 # A kill of ClickHouse that cut an insert off.
 IN_MID_INSERT = "ClickHouse killed in mid-insert"
+# How many seconds the model may take longer than all else.
+GRACE = 300
 WRONG = ("lost", "doubled", "stale", "foreign", "letters lost", "letters doubled", "letters foreign")
 
 
@@ -47,6 +49,7 @@ class Chaos:
         self.bugs: dict[str, str] = {}
         # Of each level, the inserts that kills of ClickHouse cut off.
         self.hits: collections.Counter = collections.Counter()
+        self.model: subprocess.Popen | None = None
         self.lock = threading.Lock()
 
     # --- servers
@@ -242,6 +245,29 @@ class Chaos:
                 self.violation(f"planted bug {bug} is not noticed")
             say(f"chaos: planted bug {bug}: {self.bugs[bug] or 'NOT NOTICED'}")
 
+    # --- the model
+
+    @property
+    def model_log(self) -> Path:
+        """What it says."""
+        return self.lab.folder / "model.log"
+
+    def start_model(self) -> None:
+        """The model of delivery beside all else, which mostly waits. It gives way to the hosts."""
+        self.model = self.lab.spawn(["nice", "-n", "10", "make", "-C", ROOT, "model"], self.model_log, os.environ | {"ROWGATE_SEED": str(self.given.seed)})
+
+    def end_model(self) -> None:
+        """Waits for it, and shows its figures."""
+        try:
+            status = self.model.wait(max(60.0, self.end + GRACE - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            status = "still running when the time is over"
+        print("model of delivery, with simulated servers")
+        for line in re.findall(r"(?:level \w+, |planted bugs caught|\w+: (?:not )?caught).*", self.model_log.read_text(encoding="utf-8")):
+            print(f"  {line}")
+        if status != 0:
+            self.violation(f"the model of delivery: {status}, see {self.model_log}")
+
     # --- the end
 
     def show(self) -> None:
@@ -293,6 +319,8 @@ class Chaos:
         self.start_servers()
         say(f"chaos: the servers are up after {time.monotonic() - self.began:.1f} s; seed {given.seed}")
         parts = given.parts.split(",")
+        if "model" in parts and not given.only:
+            self.start_model()
         if "named" in parts:
             self.named()
         if "clickhouse" in parts and not given.only:
@@ -309,6 +337,8 @@ class Chaos:
                     list(pool.map(lambda level, stop=until_then: self.random_kills(level, stop), levels))
         self.complete()
         self.show()
+        if self.model:
+            self.end_model()
         for text in self.violations:
             print(f"VIOLATION: {text}")
         print("lost 0, doubled 0 at levels A, B and C" if not self.violations else f"{len(self.violations)} violations")
@@ -344,7 +374,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--times", type=int, help="how often each named fault comes (20)")
     parser.add_argument("--clickhouse-kills", type=int, help="how many (200)")
     parser.add_argument("--only", default="", help="named faults and bugs with this text in their name")
-    parser.add_argument("--parts", help="named,clickhouse,bugs,random")
+    parser.add_argument("--parts", help="named,clickhouse,bugs,model,random")
     parser.add_argument("--lanes", type=int, default=3, help="how many pipelines at once")
     parser.add_argument("--host", type=Path, default=target / "debug" / "host-chaos", help="built with the feature `chaos`")
     parser.add_argument("--transforms", type=Path, default=ROOT / "guest-transforms" / "dist")
@@ -352,7 +382,7 @@ def arguments() -> argparse.Namespace:
     given = parser.parse_args()
     given.times = given.times or (1 if given.short else 20)
     given.clickhouse_kills = given.clickhouse_kills or (10 if given.short else 200)
-    given.parts = given.parts or ("named,clickhouse" if given.short else "named,clickhouse,bugs,random")
+    given.parts = given.parts or ("named,clickhouse" if given.short else "named,clickhouse,bugs,model,random")
     return given
 
 

@@ -58,7 +58,9 @@ class Zoo:
         """Those that are down, with room for all slots."""
         slots = len(self.combinations) + 20
         os.environ["PG_ARGS"] = f"{os.environ.get('PG_ARGS', '')} -c max_replication_slots={slots} -c max_wal_senders={slots} -c max_wal_size=4GB -c synchronous_commit=off"
-        os.environ.setdefault("CONNECT_JAVA_ARGS", "-Xms256m -Xmx1200m")
+        # These compute for long: with the better compiler, and room for what is young.
+        os.environ.setdefault("CONNECT_JAVA_ARGS", "-Xms2g -Xmx2g -Xmn1g -XX:TieredStopAtLevel=4")
+        os.environ.setdefault("KAFKA_JAVA_ARGS", "-Xms512m -Xmx512m -XX:TieredStopAtLevel=4")
         wanted = ["postgres", "kafka", "connect", "clickhouse"] + ["registry"] * any(one.format == "avro" for one in self.combinations)
         down = {line.split()[0] for line in stack("status").splitlines() if line.split()[1] == "down"}
         self.started = [name for name in wanted if name in down]
