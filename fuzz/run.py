@@ -215,7 +215,7 @@ def seeds():
 def build():
     # Sees what the code of the workspace does; the dependencies are those of every other build.
     wrapper = {"RUSTC_WORKSPACE_WRAPPER": str(ROOT / "fuzz/rustc.sh"), "CARGO_PROFILE_DEV_OPT_LEVEL": "2"}
-    command = ["cargo", "build", "--package", "fuzz", "--features", "libfuzzer", "--message-format", "json-render-diagnostics"]
+    command = ["cargo", "test", "--no-run", "--workspace", "--features", "fuzz/libfuzzer", "--test", "fuzz", "--message-format", "json-render-diagnostics"]
     built = subprocess.run(command, cwd=ROOT, env={**os.environ, **wrapper}, stdout=subprocess.PIPE, text=True, check=False)
     if built.returncode:
         sys.exit("error: the fuzzer could not be built; it takes a C++ compiler")
