@@ -31,7 +31,7 @@ test: check ## every check and every test: unit, component, and end to end with 
 	exit $$status
 
 properties: ## 100,000 values of each kind to ClickHouse and back (`make test` takes 2,000)
-	PROPERTY_CASES=$${PROPERTY_CASES:-100000} cargo test --workspace --exclude fuzz --test it -- properties --nocapture
+	PROPERTY_CASES=$${PROPERTY_CASES:-100000} cargo test --workspace --exclude fuzz --test it $(OPTIMIZED) -- properties --nocapture
 
 swaps: ## 1,000 swaps of the transform under load, none lost or doubled (`make test` does 25)
 	SWAPS=$${SWAPS:-1000} cargo test --workspace --exclude fuzz --test it -- swaps_under_load --nocapture
