@@ -29,7 +29,8 @@ pub use crate::clickhouse::request::Compression;
 pub use crate::debezium::options::{Options, Tombstones};
 pub use crate::debezium::registry::Framing;
 use crate::origin::Policy;
-use crate::transform::compile::Compiler;
+use crate::transform::compile::{Cache, Compiler, Compiling};
+pub use crate::transform::limits::{SandboxLimits, SandboxProfile};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 pub use deciding::Deciding;
 pub use env::pair;
@@ -109,6 +110,11 @@ impl Settings {
     /// Whether standard output carries rows. What else would stand there goes to standard error then.
     pub fn rows_on_stdout(&self) -> bool {
         matches!(self.sink, Sink::Lines { path: None })
+    }
+
+    /// Who compiles its transforms, and where their native code is kept.
+    pub fn compiling(&self) -> Compiling {
+        Compiling { compiler: self.compiler, cache: Cache::new(self.state_dir.as_deref()) }
     }
 }
 
@@ -336,17 +342,6 @@ pub struct BatchLimits {
     pub bytes: u32,
     /// Milliseconds since its first record; 1 to 60,000.
     pub linger_ms: u32,
-}
-
-/// What a transform may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SandboxLimits {
-    /// MiB of linear memory that one instance may have; 1 to 4,096.
-    pub memory_mib: u32,
-    /// Fuel of a call, for each change that it carries.
-    pub fuel_per_change: u64,
-    /// Milliseconds of wall time of a call; 1 to 600,000.
-    pub time_ms: u32,
 }
 
 /// Form of the logs.

@@ -65,8 +65,7 @@ use crate::signal::Shutdown;
 use crate::source::kafka::{self, KafkaInput};
 use crate::source::{SourceBatch, lines};
 use crate::transform::Transform;
-use crate::transform::compile::{Cache, Compiling};
-use crate::transform::engine::Engine;
+use crate::transform::sandbox::Sandbox;
 
 /// Closed batches between the source and the transform.
 const BATCHES: usize = 2;
@@ -338,15 +337,12 @@ fn given_up(stop: &Stop) -> Result<()> {
 /// cannot do its work (exit 3).
 pub fn load_transform(settings: &Settings) -> Result<Transform> {
     let (kept, _) = chosen::configured(settings)?;
-    chosen::load(settings, &kept)
+    chosen::load(settings, &kept, &Sandbox::alone(settings.compiling()).environment()?)
 }
 
 /// Compiles and starts a component, and gives it the parameters of `settings`.
-fn start(component: &[u8], settings: &Settings) -> Result<Transform> {
-    let engine = Engine::new(settings.limits.memory_mib as usize).environment()?;
-    let cache = Cache::new(settings.state_dir.as_deref());
-    let compiling = Compiling { compiler: settings.compiler, cache };
-    Transform::load(&engine, &compiling, component, settings.params.0.clone(), settings.limits)
+fn start(component: &[u8], settings: &Settings, sandbox: &Sandbox) -> Result<Transform> {
+    Transform::load(sandbox, component, settings.params.0.clone(), settings.limits)
 }
 
 /// A run that goes on where the last one stopped adds to what that one wrote; any other starts anew.

@@ -11,29 +11,35 @@ pub mod describe;
 pub mod engine;
 pub mod keyed;
 pub mod limits;
+mod log;
+pub mod memory;
+mod patience;
 pub mod plan;
 pub mod run;
+pub mod sandbox;
+mod scan;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use sha2::{Digest as _, Sha256};
-use wasmtime::Store;
 use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
 use self::answer::{Answer, Asked};
 use self::bindings::rowgate::transform::log as wit_log;
 use self::bindings::rowgate::transform::types as wit;
 use self::bindings::{Transform as Bindings, TransformPre};
-use self::compile::Compiling;
-use self::engine::Engine;
-use self::limits::{MAX_ANSWER_BYTES, MAX_ROWS_PER_CHANGE, StoreLimiter};
+use self::limits::SandboxLimits;
+use self::log::BatchLog;
+use self::memory::{Refusal, StoreLimiter};
 use self::plan::Plan;
+use self::sandbox::Sandbox;
 use crate::clickhouse::ddl;
 use crate::clickhouse::profile::Profile;
 use crate::columns::{Blobs, Cells, Column};
-use crate::config::SandboxLimits;
 use crate::debezium::shape::Shape;
 use crate::error::Classify;
 
@@ -42,16 +48,14 @@ pub use self::answer::Part;
 /// The component that runs when no `--transform` is given; built from `guest-transforms/update-only`.
 pub const BUILT_IN: &[u8] = include_bytes!("../builtin/update_only.wasm");
 
-/// Log lines that one instance may write; the rest are counted.
-const MAX_LOG_LINES: u32 = 16;
-/// A log line's length at most, bytes.
-const MAX_LOG_BYTES: usize = 4096;
+/// What is shown of a reason that a transform gives, bytes at most.
+const MAX_REASON_BYTES: usize = 1024;
 
 /// A loaded transform with its parameters. Cheap to clone.
 #[derive(Clone)]
 pub struct Transform {
     pre: TransformPre<State>,
-    engine: Engine,
+    sandbox: Sandbox,
     params: Arc<Vec<(String, String)>>,
     limits: SandboxLimits,
     digest: Arc<str>,
@@ -69,24 +73,43 @@ pub enum CallError {
     /// What it returned breaks the contract.
     #[error("the transform broke its contract: {0}")]
     Lied(String),
+    /// It computed for too long, by its own fault or this machine's.
+    #[error("{0}")]
+    Slow(String),
+    /// There was no room for it, by no fault of its own: another time there may be.
+    #[error("{0}")]
+    Busy(String),
+}
+
+impl CallError {
+    /// The transform's own words may be long, and meant for a terminal.
+    fn returned(what: &str, reason: &str) -> Self {
+        CallError::Returned(format!("{what}: {}", log::sanitized(reason, MAX_REASON_BYTES)))
+    }
+
+    fn lied(reason: String) -> Self {
+        CallError::Lied(log::sanitized(&reason, MAX_REASON_BYTES))
+    }
 }
 
 impl Transform {
     /// Compiles `bytes` and instantiates it once, since some mismatches show only then.
     ///
     /// # Errors
-    /// A component that does not fit, with its world and version, or does not compile, or refuses its parameters
-    /// (exit 2); a compiler that cannot do its work (exit 3).
+    /// A component that is too large, does not fit, or does not compile, with the limit or the world and version where
+    /// these are why, or that refuses its parameters (exit 2); no room for an instance, or a compiler that cannot do
+    /// its work (exit 3).
     pub fn load(
-        engine: &Engine,
-        compiling: &Compiling,
+        sandbox: &Sandbox,
         bytes: &[u8],
         params: Vec<(String, String)>,
         limits: SandboxLimits,
     ) -> Result<Self> {
-        describe::fit(bytes).map_err(|reason| anyhow!(reason)).usage()?;
-        let component = compiling.component(engine, bytes)?;
-        let mut linker = Linker::new(&engine.inner);
+        let checked = scan::size(bytes, &limits).and_then(|()| describe::fit(bytes));
+        checked.and_then(|_| scan::check(bytes, &limits)).map_err(|reason| anyhow!(reason)).usage()?;
+        let component = sandbox.compiling.component(&sandbox.engine, bytes, limits.compile)?;
+        scan::resources(&component, &limits).map_err(|reason| anyhow!(reason)).usage()?;
+        let mut linker = Linker::new(&sandbox.engine.inner);
         wit_log::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)
             .map_err(|e| anyhow!("{e:#}"))?;
         let pre = linker.instantiate_pre(&component).and_then(TransformPre::new).map_err(|e| {
@@ -94,13 +117,16 @@ impl Transform {
         });
         let transform = Transform {
             pre: pre.usage()?,
-            engine: engine.clone(),
+            sandbox: sandbox.clone(),
             params: Arc::new(params),
             limits,
             digest: digest(bytes).into(),
         };
-        transform.open().map_err(|e| anyhow!("{e}")).usage()?;
-        Ok(transform)
+        match transform.open() {
+            Ok(_) => Ok(transform),
+            Err(error @ CallError::Busy(_)) => Err(error).environment(),
+            Err(error) => Err(error).usage(),
+        }
     }
 
     /// SHA-256 of the component's bytes, in hexadecimal.
@@ -108,36 +134,48 @@ impl Transform {
         &self.digest
     }
 
-    /// A fresh, configured instance, for one batch.
+    /// Where it runs.
+    pub fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
+    }
+
+    /// A fresh, configured instance.
+    ///
+    /// # Errors
+    /// What ended its start.
     pub fn open(&self) -> Result<Instance, CallError> {
-        let state = State { limiter: StoreLimiter::new(&self.limits), log_lines: 0 };
-        let mut store = Store::new(&self.engine.inner, state);
+        self.open_with(&self.batch_log())
+    }
+
+    /// What one batch may log.
+    fn batch_log(&self) -> Arc<BatchLog> {
+        BatchLog::new(&self.sandbox.log, self.limits)
+    }
+
+    /// One for a batch, in whose log it writes.
+    fn open_with(&self, log: &Arc<BatchLog>) -> Result<Instance, CallError> {
+        let Sandbox { engine, memory, .. } = &self.sandbox;
+        let limiter = StoreLimiter::new(self.limits, memory.clone());
+        let time = CallTime { began: thread_time(), most: Duration::from_millis(self.limits.time_ms.into()) };
+        let mut store = Store::new(&engine.inner, State { limiter, log: log.clone(), time });
         store.limiter(|state| &mut state.limiter);
-        store.set_hostcall_fuel(MAX_ANSWER_BYTES);
-        store.epoch_deadline_trap();
+        store.set_hostcall_fuel(self.limits.answer_bytes);
+        store.epoch_deadline_callback(|store| match store.data().time.left() {
+            Some(left) => Ok(UpdateDeadline::Continue(ticks(left))),
+            None => Err(Trap::Interrupt.into()),
+        });
         let mut instance = Instance { store, bindings: None, limits: self.limits, fuel: 0 };
-        instance.arm(limits::START_FUEL)?;
-        let bindings = match self.pre.instantiate(&mut instance.store) {
-            Ok(bindings) => bindings,
-            Err(error) if error.is::<wasmtime::Trap>() || instance.store.data().limiter.refused => {
-                return Err(instance.trap("starting", &error));
-            }
-            Err(error) => {
-                return Err(CallError::Lied(format!(
-                    "its functions have other types than those of rowgate:transform@0.1.0, rebuild it: {}",
-                    sanitized(&error.root_cause().to_string())
-                )));
-            }
-        };
+        // Before anything of the component runs: its start functions do so in the next line.
+        instance.arm(self.limits.start_fuel)?;
+        let started = self.pre.instantiate(&mut instance.store);
+        let bindings = started.map_err(|error| instance.not_started(&error))?;
         let params: Vec<_> = self.params.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-        instance.arm(limits::START_FUEL)?;
+        instance.arm(self.limits.start_fuel)?;
         let configured = bindings.rowgate_transform_handler().call_configure(&mut instance.store, &params);
         instance.bindings = Some(Arc::new(bindings));
         match configured {
             Ok(Ok(())) => Ok(instance),
-            Ok(Err(reason)) => {
-                Err(CallError::Returned(format!("the transform refuses its parameters: {reason}")))
-            }
+            Ok(Err(reason)) => Err(CallError::returned("the transform refuses its parameters", &reason)),
             Err(error) => Err(instance.trap("configure", &error)),
         }
     }
@@ -158,48 +196,37 @@ fn hexadecimal(bytes: &[u8]) -> String {
 /// What a store holds for the host.
 struct State {
     limiter: StoreLimiter,
-    log_lines: u32,
+    log: Arc<BatchLog>,
+    time: CallTime,
 }
 
 impl wit_log::Host for State {
     fn write(&mut self, level: wit_log::Level, message: String) {
-        self.log_lines = self.log_lines.saturating_add(1);
-        if self.log_lines > MAX_LOG_LINES {
-            if self.log_lines == MAX_LOG_LINES + 1 {
-                tracing::warn!(
-                    "the transform writes more than {MAX_LOG_LINES} log lines a batch: the rest is dropped"
-                );
-            }
-            return;
-        }
-        let message = sanitized(&message);
-        match level {
-            wit_log::Level::Debug => tracing::debug!(target: "transform", "{message}"),
-            wit_log::Level::Info => tracing::info!(target: "transform", "{message}"),
-            wit_log::Level::Warn => tracing::warn!(target: "transform", "{message}"),
-            wit_log::Level::Error => tracing::error!(target: "transform", "{message}"),
-        }
+        self.log.write(level, &message);
     }
 }
 
-/// `message` cut to [`MAX_LOG_BYTES`], with control and bidirectional characters escaped: a transform must
-/// not be able to forge a log line or drive a terminal.
-fn sanitized(message: &str) -> String {
-    let mut text = String::with_capacity(message.len().min(MAX_LOG_BYTES));
-    for c in message.chars() {
-        if text.len() >= MAX_LOG_BYTES {
-            text.push('…');
-            break;
-        }
-        match c {
-            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                text.extend(c.escape_unicode());
-            }
-            c if c.is_control() => text.extend(c.escape_default()),
-            c => text.push(c),
-        }
+/// The time of the call under way: what this thread computes, for a call must not end because other threads do.
+struct CallTime {
+    began: Duration,
+    most: Duration,
+}
+
+impl CallTime {
+    fn left(&self) -> Option<Duration> {
+        let used = thread_time().saturating_sub(self.began);
+        self.most.checked_sub(used).filter(|left| !left.is_zero())
     }
-    text
+}
+
+/// What the thread has computed so far.
+fn thread_time() -> Duration {
+    cpu_time::ThreadTime::now().as_duration()
+}
+
+/// The engine's ticks in a time, at least one.
+fn ticks(time: Duration) -> u64 {
+    (time.as_millis() as u64).div_ceil(engine::TICK.as_millis() as u64).max(1)
 }
 
 /// One instance of a transform, for one batch.
@@ -215,8 +242,10 @@ impl Instance {
     /// Gives the next call its time and its fuel. What the last one left is gone: a call's end depends on
     /// its own input alone.
     fn arm(&mut self, fuel: u64) -> Result<(), CallError> {
-        let ticks = u64::from(self.limits.time_ms).div_ceil(engine::TICK.as_millis() as u64);
-        self.store.set_epoch_deadline(ticks.max(1));
+        let time = &mut self.store.data_mut().time;
+        time.began = thread_time();
+        let ticks = ticks(time.most);
+        self.store.set_epoch_deadline(ticks);
         self.fuel = fuel;
         self.store.set_fuel(fuel).map_err(|e| CallError::Trapped(e.to_string()))
     }
@@ -227,7 +256,7 @@ impl Instance {
 
     /// Asks for the plan of `shape`.
     pub fn prepare(&mut self, shape: &Shape) -> Result<Plan, CallError> {
-        self.arm(limits::START_FUEL)?;
+        self.arm(self.limits.start_fuel)?;
         let bindings = self.bindings()?;
         let target_types: Vec<String> = shape
             .fields
@@ -254,8 +283,8 @@ impl Instance {
             fields: &fields,
         };
         match bindings.rowgate_transform_handler().call_prepare(&mut self.store, table) {
-            Ok(Ok(plan)) => Plan::check(plan, shape).map_err(CallError::Lied),
-            Ok(Err(reason)) => Err(CallError::Returned(format!("the transform refuses the table: {reason}"))),
+            Ok(Ok(plan)) => Plan::check(plan, shape).map_err(CallError::lied),
+            Ok(Err(reason)) => Err(CallError::returned("the transform refuses the table", &reason)),
             Err(error) => Err(self.trap("prepare", &error)),
         }
     }
@@ -268,35 +297,56 @@ impl Instance {
         changes: usize,
         columns: &[Column],
     ) -> Result<Answer, CallError> {
-        self.arm(limits::apply_fuel(&self.limits, changes))?;
+        self.arm(self.limits.fuel_of_apply(changes))?;
         let bindings = self.bindings()?;
         let columns: Vec<_> = columns.iter().map(wit_column).collect();
         let batch = wit::Batch { table: shape, rows: changes as u32, columns: &columns };
         match bindings.rowgate_transform_handler().call_apply(&mut self.store, batch) {
             Ok(Ok(answer)) => {
                 let answer = from_wit(answer);
-                let max_rows = changes.saturating_mul(MAX_ROWS_PER_CHANGE);
-                answer::check(answer, &Asked { plan, changes, max_rows }).map_err(CallError::Lied)
+                let asked = Asked { plan, changes, limits: &self.limits };
+                answer::check(answer, &asked).map_err(CallError::lied)
             }
-            Ok(Err(reason)) => Err(CallError::Returned(format!("the transform failed: {reason}"))),
+            Ok(Err(reason)) => Err(CallError::returned("the transform failed", &reason)),
             Err(error) => Err(self.trap("apply", &error)),
         }
+    }
+
+    /// Why it did not come to life.
+    fn not_started(&self, error: &wasmtime::Error) -> CallError {
+        if let Some(full) = error.downcast_ref::<PoolConcurrencyLimitError>() {
+            return CallError::Busy(format!("no transform can start now, as many as can run: {full}"));
+        }
+        if error.is::<Trap>() || self.store.data().limiter.refusal.is_some() {
+            return self.trap("starting", error);
+        }
+        CallError::lied(format!(
+            "its functions have other types than those of rowgate:transform@0.1.0, rebuild it: {}",
+            error.root_cause()
+        ))
     }
 
     /// What ended the call, for a person. The instance is of no use any more.
     fn trap(&self, call: &str, error: &wasmtime::Error) -> CallError {
         let limits = &self.limits;
-        CallError::Trapped(match error.downcast_ref::<wasmtime::Trap>() {
-            Some(wasmtime::Trap::OutOfFuel) => format!("{call} used up its fuel of {}", self.fuel),
-            Some(wasmtime::Trap::Interrupt) => {
-                format!("{call} took more than {} ms", limits.time_ms)
+        let refusal = &self.store.data().limiter.refusal;
+        if let Some(Refusal::Shared(why)) = refusal {
+            return CallError::Busy(format!("{call} got no memory: {why}"));
+        }
+        CallError::Trapped(match error.downcast_ref::<Trap>() {
+            Some(Trap::Interrupt) => {
+                return CallError::Slow(format!("{call} took more than {} ms", limits.time_ms));
             }
-            Some(wasmtime::Trap::StackOverflow) => format!("{call} used up its stack"),
-            _ if self.store.data().limiter.refused => {
+            Some(Trap::OutOfFuel) => format!("{call} used up its fuel of {}", self.fuel),
+            Some(Trap::StackOverflow) => format!("{call} used up its stack"),
+            _ if *refusal == Some(Refusal::Own) => {
                 format!("{call} needs more than {} MiB of memory", limits.memory_mib)
             }
             Some(trap) => format!("{call} trapped: {trap}"),
-            None => format!("{call} failed: {}", sanitized(&error.root_cause().to_string())),
+            None => {
+                let cause = error.root_cause().to_string();
+                format!("{call} failed: {}", log::sanitized(&cause, MAX_REASON_BYTES))
+            }
         })
     }
 }
@@ -334,15 +384,4 @@ fn from_wit(answer: wit::Answer) -> Answer {
     let parts = parts.collect();
     let rejects = answer.rejects.into_iter().map(|reject| (reject.row, reject.reason)).collect();
     Answer { parts, rejects }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_log_line_cannot_forge_another_or_drive_a_terminal() {
-        assert_eq!(sanitized("a\nb\u{1b}[2Jc\u{202e}"), "a\\nb\\u{1b}[2Jc\\u{202e}");
-        assert!(sanitized(&"x".repeat(1 << 20)).len() <= MAX_LOG_BYTES + 3);
-    }
 }

@@ -12,8 +12,8 @@ use host::clickhouse::table::{Binding, Table, planned_columns};
 use host::config::{BatchLimits, SandboxLimits};
 use host::debezium::Decoder;
 use host::transform::compile::Compiling;
-use host::transform::engine::Engine;
 use host::transform::run::{self, Plans, ShapeRows};
+use host::transform::sandbox::Sandbox;
 use host::transform::{BUILT_IN, Transform};
 
 struct Counting;
@@ -79,10 +79,9 @@ fn bind(rows: &ShapeRows) -> Binding {
 
 #[test]
 fn a_larger_batch_takes_no_more_allocations_than_growing_buffers_do() {
-    let limits = SandboxLimits { memory_mib: 64, fuel_per_change: 5_000_000, time_ms: 10_000 };
-    let engine = Engine::new(64).expect("an engine");
-    let transform = Transform::load(&engine, &Compiling::default(), BUILT_IN, vec![], limits)
-        .expect("the built-in transform");
+    let limits = SandboxLimits::default();
+    let sandbox = Sandbox::alone(Compiling::default()).expect("an engine");
+    let transform = Transform::load(&sandbox, BUILT_IN, vec![], limits).expect("the built-in transform");
     let (mut decoder, mut plans, mut binding) = (Decoder::new(), Plans::default(), None);
     let profile = Profile::default();
     let mut count = |records: usize| {
@@ -91,7 +90,8 @@ fn a_larger_batch_takes_no_more_allocations_than_growing_buffers_do() {
         let decoded = decoder.decode(&mut batch);
         assert_eq!(decoded.changes.len(), records, "{:?}", decoded.rejected.first());
         let shape = |id| decoder.shape(id).clone();
-        let mut done = run::run(&transform, &mut plans, &batch, &decoded, shape);
+        let done = run::run(&transform, &mut plans, &batch, &decoded, shape, &|| false);
+        let mut done = done.expect("nobody gives up");
         let rows = done.rows.pop().expect("there are rows");
         let binding = binding.get_or_insert_with(|| bind(&rows));
         let values = Values { batch: &batch, decoded: &decoded, transform: "", profile: &profile };

@@ -11,9 +11,9 @@ use host::config::{BatchLimits, SandboxLimits};
 use host::debezium::scan::Lanes;
 use host::debezium::{Decoded, Decoder};
 use host::transform::compile::Compiling;
-use host::transform::engine::Engine;
 use host::transform::plan::Plan;
 use host::transform::run::{self, Plans, ShapeRows};
+use host::transform::sandbox::Sandbox;
 use host::transform::{self, Instance, Transform};
 
 use crate::corpus::{Record, TOPIC};
@@ -22,8 +22,6 @@ use crate::{Design, TRANSFORM_DIGITS};
 
 /// Never reached: the bench cuts its batches itself.
 const BATCH: BatchLimits = BatchLimits { rows: u32::MAX, bytes: u32::MAX, linger_ms: 1_000 };
-/// The host's defaults.
-const SANDBOX: SandboxLimits = SandboxLimits { memory_mib: 64, fuel_per_change: 5_000_000, time_ms: 10_000 };
 
 /// How a decoded batch becomes rows.
 pub trait Step {
@@ -52,7 +50,8 @@ pub struct Wasm {
 impl Step for Wasm {
     fn rows(&mut self, batch: &Batch, decoded: &Decoded, decoder: &Decoder) -> ShapeRows {
         let shape = |id| decoder.shape(id).clone();
-        let mut out = run::run(&self.transform, &mut self.plans, batch, decoded, shape);
+        let out = run::run(&self.transform, &mut self.plans, batch, decoded, shape, &|| false);
+        let mut out = out.expect("nothing gives up");
         assert!(out.rejected.is_empty() && out.rows.len() == 1, "the corpus has one shape and nothing wrong");
         out.rows.pop().unwrap()
     }
@@ -100,8 +99,8 @@ pub fn digest() -> String {
 }
 
 fn built_in() -> Transform {
-    let engine = Engine::new(SANDBOX.memory_mib as usize).unwrap();
-    Transform::load(&engine, &Compiling::default(), transform::BUILT_IN, vec![], SANDBOX).unwrap()
+    let sandbox = Sandbox::alone(Compiling::default()).unwrap();
+    Transform::load(&sandbox, transform::BUILT_IN, vec![], SandboxLimits::default()).unwrap()
 }
 
 impl<S: Step> Pipeline<S> {

@@ -13,6 +13,7 @@ use crate::pipeline::control::Control;
 use crate::pipeline::watch;
 use crate::signal::{Hangups, Shutdown};
 use crate::supervisor::Supervisor;
+use crate::transform::sandbox::{Sandbox, Sandboxes};
 use crate::{output, pipeline, signal, supervisor, telemetry};
 
 /// How long what still runs in the background may take to end.
@@ -31,7 +32,8 @@ pub fn run(loaded: Loaded, verbosity: Option<i8>) -> anyhow::Result<()> {
         if rows_on_stdout { Box::new(io::stderr()) } else { Box::new(io::stdout()) };
     let (summary, last) = {
         let _context = runtime.enter();
-        let control = Control::new(settings, runtime.handle().clone());
+        let sandbox = Sandbox::alone(settings.compiling()).environment()?;
+        let control = Control::new(settings, sandbox, runtime.handle().clone());
         watch_over([&control], &shutdown)?;
         let summary = pipeline::run(&control, shutdown, &mut *out, || {})?;
         let settings = control.settings();
@@ -52,9 +54,12 @@ pub fn run(loaded: Loaded, verbosity: Option<i8>) -> anyhow::Result<()> {
 pub fn run_all(all: Vec<Loaded>, warnings: &[String], verbosity: Option<i8>) -> anyhow::Result<()> {
     let log_format = all.first().map(|loaded| loaded.settings.log_format).unwrap_or_default();
     let (shutdown, runtime) = start(log_format, warnings, verbosity)?;
-    let settings = all.into_iter().map(|loaded| loaded.settings);
-    let controls = settings.map(|settings| Control::new(settings, runtime.handle().clone())).collect();
-    let supervisor = Supervisor::new(controls);
+    let sandboxes = Sandboxes::new(all.len()).environment()?;
+    let controls = all.into_iter().map(|Loaded { settings, .. }| {
+        let sandbox = sandboxes.sandbox(settings.compiling());
+        Control::new(settings, sandbox, runtime.handle().clone())
+    });
+    let supervisor = Supervisor::new(controls.collect());
     let ended = {
         let _context = runtime.enter();
         watch_over(supervisor.controls(), &shutdown)?;

@@ -466,6 +466,13 @@ pub const KEYS: &[Key] = &[
     .flag("inserts-per-second")
     .default("10")
     .under(BATCHES),
+    Key::new(
+        "limits.profile",
+        "PROFILE",
+        "What a component may be: small (Rust, C), or runtime, for one that brings its language along (JavaScript, Python)",
+    )
+    .default("small")
+    .decides_rows().under(BATCHES),
     Key::new("limits.memory_mib", "MIB", "Memory that one instance of the transform may have, in MiB")
         .default("64")
         .decides_rows().under(BATCHES),
@@ -476,7 +483,7 @@ pub const KEYS: &[Key] = &[
     )
     .default("5000000")
     .decides_rows().under(BATCHES),
-    Key::new("limits.time_ms", "MS", "Milliseconds of wall time that one call of the transform may take")
+    Key::new("limits.time_ms", "MS", "Milliseconds that one call of the transform may compute")
         .default("10000")
         .decides_rows().under(BATCHES),
     Key::new(
@@ -563,6 +570,7 @@ mod tests {
                 "out_of_range",
                 "out_of_range_columns",
                 "unavailable",
+                "limits.profile",
                 "limits.memory_mib",
                 "limits.fuel_per_change",
                 "limits.time_ms",

@@ -173,16 +173,24 @@ fn within(outer: &Layer, inner: &Layer, around: &str, mistakes: &mut Mistakes) {
         let (Some(item), Some(ceiling)) = (inner.items(key.name).last(), outer.items(key.name).last()) else {
             continue;
         };
-        // What is no number is told where it is read.
-        if let (Ok(wanted), Ok(most)) = (item.text.parse::<u64>(), ceiling.text.parse::<u64>())
+        // What cannot be read is told where it is read.
+        if let (Some(wanted), Some(most)) = (height(key, &item.text), height(key, &ceiling.text))
             && wanted > most
         {
             let what = format!(
-                "{wanted} is more than {around} gives, {most} ({}): less is possible here, more is not",
-                ceiling.origin
+                "{} is more than {around} gives, {} ({}): less is possible here, more is not",
+                item.text, ceiling.text, ceiling.origin
             );
             mistakes.of(key.name, item.origin.clone(), what);
         }
+    }
+}
+
+/// How much a setting of [`DOWNWARD`] gives, to be compared with the same setting of another place.
+fn height(key: &Key, text: &str) -> Option<u64> {
+    match key.name {
+        "limits.profile" => Some(values::sandbox_profile(text).ok()? as u64),
+        _ => text.parse().ok(),
     }
 }
 
@@ -405,6 +413,15 @@ tenants:
             ]
         );
         assert_eq!(many(&text.replace("17", "16"), &[])[0].limits.memory_mib, 8);
+
+        let text = "limits: {profile: runtime}\ntenants:\n  a:\n    limits: {profile: small}\n    pipelines: {x: {limits: {profile: runtime}}}\n";
+        let mistakes = loaded(text, &[]).unwrap_err();
+        assert_eq!(
+            mistakes,
+            [
+                "t.yaml:5:39: limits.profile: runtime is more than its tenant gives, small (t.yaml:4:23): less is possible here, more is not"
+            ]
+        );
     }
 
     #[test]

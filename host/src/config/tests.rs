@@ -86,8 +86,7 @@ fn without_any_setting_everything_has_its_default() {
     assert_eq!(clickhouse.compression, Compression::Lz4);
     assert_eq!(settings.dead_letters, DeadLetters::Table("_rowgate_dead_letters".to_owned()));
     assert_eq!(settings.batch, BatchLimits { rows: 50_000, bytes: 16 << 20, linger_ms: 1000 });
-    let limits = SandboxLimits { memory_mib: 64, fuel_per_change: 5_000_000, time_ms: 10_000 };
-    assert_eq!(settings.limits, limits);
+    assert_eq!(settings.limits, SandboxLimits::default());
     assert!(settings.transform.is_none() && !settings.is_bounded() && !settings.print && !settings.dry_run);
     assert_eq!(settings.show_last, 0);
 }

@@ -196,12 +196,14 @@ impl Check {
     }
 
     fn limits(&mut self) -> SandboxLimits {
+        let profile = self.value("limits.profile", values::sandbox_profile).unwrap_or_default();
         SandboxLimits {
             memory_mib: self.number("limits.memory_mib", 1, 4096),
             fuel_per_change: self
                 .value("limits.fuel_per_change", |text| values::number(text, 1, u64::MAX >> 20))
                 .unwrap_or_default(),
             time_ms: self.number("limits.time_ms", 1, 600_000),
+            ..SandboxLimits::of(profile)
         }
     }
 

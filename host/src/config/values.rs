@@ -7,8 +7,8 @@ use jiff::SignedDuration;
 
 use super::keys::nearest;
 use super::{
-    Audit, Compression, DeadLetters, Framing, GroupProtocol, LogFormat, OutOfRange, Pin, SchemaChanges,
-    Start, Tombstones, TopicPattern, Truncate, Unavailable,
+    Audit, Compression, DeadLetters, Framing, GroupProtocol, LogFormat, OutOfRange, Pin, SandboxProfile,
+    SchemaChanges, Start, Tombstones, TopicPattern, Truncate, Unavailable,
 };
 
 /// What a text means, or what is wrong with it.
@@ -60,6 +60,11 @@ fn one_of<T: Copy>(text: &str, choices: &[(&str, T)]) -> Read<T> {
 /// What to do when the transform of a sealed range is gone.
 pub fn pin(text: &str) -> Read<Pin> {
     one_of(text, &[("prefer", Pin::Prefer), ("strict", Pin::Strict)])
+}
+
+/// What a component may be.
+pub fn sandbox_profile(text: &str) -> Read<SandboxProfile> {
+    one_of(text, &[SandboxProfile::Small, SandboxProfile::Runtime].map(|profile| (profile.name(), profile)))
 }
 
 /// Where to start.

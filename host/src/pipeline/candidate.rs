@@ -13,6 +13,7 @@ use crate::error::Classify;
 use crate::pins::Kept;
 use crate::transform::Transform;
 use crate::transform::run::ShapeRows;
+use crate::transform::sandbox::Sandbox;
 
 /// How long the plans of all tables may take. Each call has its own bound; a pipeline may have a thousand tables.
 const PLANS: Duration = Duration::from_secs(30);
@@ -27,6 +28,8 @@ pub(super) struct Ready {
 
 /// What a transform is tried for: the pipeline as it is now.
 pub(super) struct Now {
+    /// Where its transforms run.
+    pub sandbox: Sandbox,
     /// The transform that runs.
     pub transform: Option<Transform>,
     /// The tables, as it knows them; none where there is no run.
@@ -41,7 +44,7 @@ pub(super) struct Now {
 /// # Errors
 /// Why it cannot run; exit 2 where the transform is at fault, 3 where something around it is.
 pub(super) fn ready(settings: &Settings, kept: &Kept, now: &Now) -> Result<Ready> {
-    let transform = start(&kept.component, settings)?;
+    let transform = start(&kept.component, settings, &now.sandbox)?;
     let rows = plans(&transform, now)?;
     let targets = now.targets.as_ref().map(|now| tables(now, &rows)).transpose()?;
     Ok(Ready { transform, kept: kept.clone(), targets })
@@ -52,7 +55,7 @@ pub(super) fn ready(settings: &Settings, kept: &Kept, now: &Now) -> Result<Ready
 /// # Errors
 /// Why it cannot run; exit 2 where the transform is at fault, 3 where something around it is.
 pub(super) fn asked(settings: &Settings, kept: &Kept, now: &Now) -> Result<Transform> {
-    let transform = start(&kept.component, settings)?;
+    let transform = start(&kept.component, settings, &now.sandbox)?;
     plans(&transform, now)?;
     Ok(transform)
 }

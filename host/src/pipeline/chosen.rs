@@ -13,6 +13,7 @@ use crate::pins::Kept;
 use crate::pins::deployed::{By, Deployed, Version, named, now_ms};
 use crate::pins::store::Store;
 use crate::source::kafka::Commits;
+use crate::transform::sandbox::Sandbox;
 use crate::transform::{self, Transform, describe, digest};
 
 /// What is to run by the configuration and by what was deployed.
@@ -64,10 +65,11 @@ pub(super) fn prune(store: &Store, commits: &Commits) {
 /// Compiles and starts what was chosen.
 ///
 /// # Errors
-/// A component that does not fit, parameters that it refuses (exit 2); a compiler that cannot do its work (exit 3).
-pub(super) fn load(settings: &Settings, kept: &Kept) -> Result<Transform> {
+/// A component that does not fit, parameters that it refuses (exit 2); a compiler that cannot do its work, or no room
+/// for an instance (exit 3).
+pub(super) fn load(settings: &Settings, kept: &Kept, sandbox: &Sandbox) -> Result<Transform> {
     let path = settings.transform.as_deref().unwrap_or(Path::new("built in")).display();
-    super::start(&kept.component, settings).with_context(|| format!("transform `{path}`"))
+    super::start(&kept.component, settings, sandbox).with_context(|| format!("transform `{path}`"))
 }
 
 /// What the configuration and what was deployed say is to run.

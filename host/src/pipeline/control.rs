@@ -34,6 +34,7 @@ use crate::pins::deployed::{By, Deployed, Version, now_ms};
 use crate::pins::store::Store;
 use crate::source::kafka::Commits;
 use crate::source::kafka::ownership::Partition;
+use crate::transform::sandbox::Sandbox;
 use crate::transform::{Transform, digest};
 
 /// A component that is to run.
@@ -104,6 +105,7 @@ pub struct Control {
 
 struct Inner {
     settings: Settings,
+    sandbox: Sandbox,
     store: Store,
     runtime: Handle,
     /// Held by whoever changes what runs.
@@ -148,11 +150,11 @@ pub(super) struct Begun {
 }
 
 impl Control {
-    /// For the pipeline of these settings. What it does in the background runs on `runtime`.
-    pub fn new(settings: Settings, runtime: Handle) -> Self {
+    /// For the pipeline of these settings, whose transforms run in `sandbox`. What it does in the background runs on `runtime`.
+    pub fn new(settings: Settings, sandbox: Sandbox, runtime: Handle) -> Self {
         let store = Store::new(settings.state_dir.as_deref(), &settings.name);
         let (changing, state) = (Mutex::default(), Mutex::default());
-        Control { inner: Arc::new(Inner { settings, store, runtime, changing, state }) }
+        Control { inner: Arc::new(Inner { settings, sandbox, store, runtime, changing, state }) }
     }
 
     /// The pipeline's settings, as they are configured.
@@ -203,7 +205,7 @@ impl Control {
         let Some(captured) = captured else { return Ok(None) };
         self.admit(&candidate)?;
         let (settings, kept) = self.settled(candidate);
-        let transform = super::start(&kept.component, &settings)?;
+        let transform = super::start(&kept.component, &settings, &self.inner.sandbox)?;
         trial::trial(&settings, transform, kept.pin(), &captured, &self.inner.runtime).map(Some)
     }
 
@@ -313,7 +315,8 @@ impl Control {
     fn now(&self) -> Now {
         let state = locked(&self.inner.state);
         let targets = state.run.as_ref().map(|run| run.targets.clone());
-        Now { transform: state.transform.clone(), targets, shapes: state.seen.shapes() }
+        let sandbox = self.inner.sandbox.clone();
+        Now { sandbox, transform: state.transform.clone(), targets, shapes: state.seen.shapes() }
     }
 
     /// Writes down what was deployed, with what it names. False: a restart does not know it, which was said.
@@ -367,7 +370,7 @@ impl Control {
     pub(super) fn begin(&self) -> Result<Begun> {
         let _alone = locked(&self.inner.changing);
         let chosen = self.choose()?;
-        let transform = chosen::load(&chosen.settings, &chosen.kept)?;
+        let transform = chosen::load(&chosen.settings, &chosen.kept, &self.inner.sandbox)?;
         if let Some(origin) = &chosen.origin {
             admission::note(&chosen.settings, origin)?;
         }
@@ -464,7 +467,8 @@ mod tests {
         }
         let request = Request { flags, ..Request::default() };
         let settings = crate::config::load_one(&request, &Surroundings::default()).unwrap().settings;
-        Control::new(settings, Handle::current())
+        let sandbox = Sandbox::alone(settings.compiling()).unwrap();
+        Control::new(settings, sandbox, Handle::current())
     }
 
     /// The built-in transform with another digest.

@@ -200,7 +200,8 @@ impl Pinned {
         if !header_names(&self.settings).has_all(&header_names(&settings)) {
             return Err("it needs headers of records that are not read any more".to_owned());
         }
-        let transform = start(&kept.component, &settings).map_err(|error| format!("{error:#}"))?;
+        let sandbox = self.now.transform().sandbox();
+        let transform = start(&kept.component, &settings, sandbox).map_err(|error| format!("{error:#}"))?;
         let then = preparer(&settings, transform, pin, self.client.as_ref(), &self.runtime);
         self.then = Some(then.map_err(|error| format!("{error:#}"))?);
         Ok(())
@@ -279,6 +280,7 @@ mod tests {
     use crate::pipeline::control::Candidate;
     use crate::signal::Shutdown;
     use crate::transform::BUILT_IN;
+    use crate::transform::sandbox::Sandbox;
 
     const EVENT: &str = r#"{"before":null,"after":{"id":1,"made_at":1704067200000000},"op":"u",
         "source":{"connector":"postgresql","db":"d","schema":"s","table":"t"}}"#;
@@ -297,7 +299,8 @@ mod tests {
         }
         let request = Request { flags, ..Request::default() };
         let settings = crate::config::load_one(&request, &Surroundings::default()).unwrap().settings;
-        let control = Control::new(settings, Handle::current());
+        let sandbox = Sandbox::alone(settings.compiling()).unwrap();
+        let control = Control::new(settings, sandbox, Handle::current());
         let begun = control.begin().unwrap();
         Pinned::open(&control, begun, None, None).unwrap()
     }

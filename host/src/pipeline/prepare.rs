@@ -148,15 +148,22 @@ impl Preparer {
         &self.maker
     }
 
-    /// None: given up while waiting for the schema registry or the target.
+    /// The transform that makes them.
+    pub(super) fn transform(&self) -> &Transform {
+        &self.transform
+    }
+
+    /// None: given up while waiting for the schema registry, the target, or room for the transform.
     pub(super) fn prepare(&mut self, mut source: SourceBatch, stop: &Stop) -> Result<Option<Prepared>> {
         if self.decoder.learn(&source.batch, &|| stop.give_up())?.is_none() {
             return Ok(None);
         }
         let decoded = self.decoder.decode(&mut source.batch);
         let shape = |id| self.decoder.shape(id).clone();
-        let Transformed { rows, kept, filtered, rejected } =
-            run::run(&self.transform, &mut self.plans, &source.batch, &decoded, shape);
+        let give_up = || stop.give_up();
+        let transformed =
+            run::run(&self.transform, &mut self.plans, &source.batch, &decoded, shape, &give_up);
+        let Some(Transformed { rows, kept, filtered, rejected }) = transformed else { return Ok(None) };
         let mut rejections = Vec::new();
         reject(&mut rejections, Stage::Decode, decoded.rejected.clone());
         reject(&mut rejections, Stage::Transform, rejected);

@@ -37,6 +37,7 @@ use crate::pause::SystemClock;
 use crate::signal::Shutdown;
 use crate::source::SourceBatch;
 use crate::transform::digest;
+use crate::transform::sandbox::Sandbox;
 
 /// The server's code for a table that is not there.
 const UNKNOWN_TABLE: u32 = 60;
@@ -111,7 +112,8 @@ impl Retrier {
     /// A transform that cannot be loaded, a target that does not answer.
     pub fn open(settings: &Settings, shutdown: Shutdown) -> Result<Self> {
         let chosen = chosen::chosen(settings)?;
-        let transform = chosen::load(&chosen.settings, &chosen.kept)?;
+        let sandbox = Sandbox::alone(settings.compiling()).environment()?;
+        let transform = chosen::load(&chosen.settings, &chosen.kept, &sandbox)?;
         let settings = &chosen.settings;
         let Sink::ClickHouse(sink) = &settings.sink else {
             return Err(anyhow!("dead letters are processed again into ClickHouse only")).usage();

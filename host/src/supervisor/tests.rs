@@ -6,6 +6,8 @@ use std::time::Duration;
 use super::*;
 use crate::config::layer::Layer;
 use crate::config::{Request, Surroundings};
+use crate::transform::compile::Compiling;
+use crate::transform::sandbox::Sandbox;
 
 /// Far above what anything here takes.
 const BOUND: Duration = Duration::from_secs(60);
@@ -52,7 +54,9 @@ fn stage(names: &[&str], bound: Option<Duration>) -> Stage {
         }
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let control = |name: &&str| Control::new(settings(name, bound), runtime.handle().clone());
+    let sandbox = Sandbox::alone(Compiling::default()).unwrap();
+    let control =
+        |name: &&str| Control::new(settings(name, bound), sandbox.clone(), runtime.handle().clone());
     let pipelines = names.iter().map(control).collect();
     let supervisor = Supervisor::with(pipelines, Box::new(run));
     let (shutdown, (is_over, over)) = (Shutdown::new(), channel());

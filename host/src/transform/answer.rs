@@ -1,5 +1,6 @@
 //! Answers: what `apply` returned, checked against the plan before anything of it is used.
 
+use super::limits::SandboxLimits;
 use super::plan::{Origin, Output, Plan};
 use crate::columns::{Blobs, Cells, Column, Kind, state};
 
@@ -29,8 +30,8 @@ pub(super) struct Asked<'a> {
     pub plan: &'a Plan,
     /// How many changes the batch had.
     pub changes: usize,
-    /// How many rows it may make in all.
-    pub max_rows: usize,
+    /// How many rows it may make.
+    pub limits: &'a SandboxLimits,
 }
 
 /// A reason's length at most, bytes; longer ones are cut.
@@ -43,12 +44,7 @@ pub(super) fn check(answer: Answer, asked: &Asked<'_>) -> Result<Answer, String>
         return Err(format!("{} parts for {} outputs", parts.len(), asked.plan.outputs.len()));
     }
     let rows: usize = parts.iter().map(|part| part.rows.len()).sum();
-    if rows > asked.max_rows {
-        return Err(format!(
-            "{rows} rows from {} changes, at most {} are allowed",
-            asked.changes, asked.max_rows
-        ));
-    }
+    check_rows(&parts, rows, asked)?;
     let mut rejected = vec![false; asked.changes];
     let mut last = None;
     for (row, reason) in &mut rejects {
@@ -64,6 +60,28 @@ pub(super) fn check(answer: Answer, asked: &Asked<'_>) -> Result<Answer, String>
         check_part(part, output, &rejected)?;
     }
     Ok(Answer { parts, rejects })
+}
+
+/// So many rows of all changes, and of each: `_seq` counts a change's rows with 16 bits.
+fn check_rows(parts: &[Part], rows: usize, asked: &Asked<'_>) -> Result<(), String> {
+    let SandboxLimits { rows_per_change, rows_of_change, .. } = *asked.limits;
+    let most = asked.changes.saturating_mul(rows_per_change);
+    if rows > most {
+        return Err(format!("{rows} rows from {} changes, at most {most} are allowed", asked.changes));
+    }
+    if rows <= rows_of_change {
+        return Ok(());
+    }
+    let mut of_change = vec![0_u32; asked.changes];
+    for row in parts.iter().flat_map(|part| &part.rows) {
+        // One that is out of range is found later.
+        let Some(count) = of_change.get_mut(*row as usize) else { continue };
+        *count += 1;
+        if *count as usize > rows_of_change {
+            return Err(format!("change {row} has more than {rows_of_change} rows"));
+        }
+    }
+    Ok(())
 }
 
 fn out_of_range(list: &str, row: u32, changes: usize) -> String {
@@ -177,6 +195,7 @@ fn check_blobs(blobs: &Blobs, text: bool) -> Result<usize, String> {
 mod tests {
     use super::super::plan::{Ops, OutputColumn};
     use super::*;
+    use crate::transform::limits::SandboxProfile;
 
     fn plan(kind: Kind, nullable: bool) -> Plan {
         let origin = Origin::Computed { kind, nullable, target_type: None };
@@ -185,6 +204,9 @@ mod tests {
         Plan { ops: Ops::ALL_FOR_TESTS, reads: vec![], outputs: vec![output] }
     }
 
+    const LIMITS: SandboxLimits =
+        SandboxLimits { rows_per_change: 2, rows_of_change: 4, ..SandboxLimits::of(SandboxProfile::Small) };
+
     fn checked(
         kind: Kind,
         rows: Vec<u32>,
@@ -192,7 +214,7 @@ mod tests {
         rejects: Vec<(u32, String)>,
     ) -> Result<Answer, String> {
         let plan = plan(kind, false);
-        let asked = Asked { plan: &plan, changes: 3, max_rows: 5 };
+        let asked = Asked { plan: &plan, changes: 3, limits: &LIMITS };
         let part = Part { rows, removed: vec![], computed: vec![column] };
         check(Answer { parts: vec![part], rejects }, &asked)
     }
@@ -221,7 +243,8 @@ mod tests {
             (Kind::Int, vec![3], ints(&[1]), vec![], "change 3 of a batch of 3"),
             (Kind::Int, vec![1, 0], ints(&[1, 2]), vec![], "descending"),
             (Kind::Int, vec![0], ints(&[1, 2]), vec![], "2 cells for 1 rows"),
-            (Kind::Int, vec![0; 6], ints(&[0; 6]), vec![], "6 rows from 3 changes"),
+            (Kind::Int, vec![0; 7], ints(&[0; 7]), vec![], "7 rows from 3 changes"),
+            (Kind::Int, vec![0; 5], ints(&[0; 5]), vec![], "change 0 has more than 4 rows"),
             (Kind::Int, vec![0], ints(&[1]), vec![(0, String::new())], "in rows and in rejects"),
             (Kind::Int, vec![], ints(&[]), vec![(1, String::new()), (1, String::new())], "not ascending"),
             (Kind::Int, vec![], ints(&[]), vec![(9, String::new())], "change 9"),
@@ -253,7 +276,7 @@ mod tests {
                 plan.outputs[0].key = vec!["c".into()];
             }
             let part = Part { rows: vec![0, 1], removed, computed: vec![ints(&[1, 2])] };
-            let asked = Asked { plan: &plan, changes: 3, max_rows: 5 };
+            let asked = Asked { plan: &plan, changes: 3, limits: &LIMITS };
             let checked = check(Answer { parts: vec![part], rejects: vec![] }, &asked);
             match reason {
                 None => assert!(checked.is_ok(), "{checked:?}"),

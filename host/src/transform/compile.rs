@@ -15,8 +15,6 @@ use crate::error::Classify;
 
 /// A component as native code, in bytes, at most: the largest seen, of JavaScript, has two thirds of it.
 pub(crate) const MAX_CODE_BYTES: u64 = 64 << 20;
-/// Components above this size bring an interpreter; those of Rust and C that were seen have a tenth of it.
-const SMALL_BYTES: usize = 4 << 20;
 
 /// Who compiles. Whoever starts a host says so, since only that one knows what its executable is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,13 +38,9 @@ pub struct CompileLimits {
 
 impl CompileLimits {
     /// For components of Rust and C: those that were seen take 26 MiB and a second.
-    const SMALL: CompileLimits = CompileLimits { memory_mib: 768, cpu_s: 20 };
+    pub(super) const SMALL: CompileLimits = CompileLimits { memory_mib: 768, cpu_s: 20 };
     /// For those that bring an interpreter: JavaScript and Python were seen to take 430 MiB and 30 seconds.
-    const RUNTIME: CompileLimits = CompileLimits { memory_mib: 1536, cpu_s: 120 };
-
-    fn of(component: &[u8]) -> Self {
-        if component.len() <= SMALL_BYTES { Self::SMALL } else { Self::RUNTIME }
-    }
+    pub(super) const RUNTIME: CompileLimits = CompileLimits { memory_mib: 1536, cpu_s: 120 };
 }
 
 /// Native code that this host has made of a component, or whose MAC says that it has.
@@ -86,7 +80,12 @@ impl Compiling {
     /// # Errors
     /// A component that does not compile, or is too expensive to (exit 2): another attempt ends the same. A
     /// compiler that could not be started, or did not end in time (exit 3).
-    pub(super) fn component(&self, engine: &Engine, bytes: &[u8]) -> Result<Component> {
+    pub(super) fn component(
+        &self,
+        engine: &Engine,
+        bytes: &[u8],
+        limits: CompileLimits,
+    ) -> Result<Component> {
         let identity = Identity::of(engine, bytes);
         if let Some(code) = self.cache.load(&identity) {
             match code.load(engine) {
@@ -95,7 +94,7 @@ impl Compiling {
             }
         }
         let begin = Instant::now();
-        let code = self.compiler.compile(engine, bytes)?;
+        let code = self.compiler.compile(engine, bytes, limits)?;
         tracing::debug!(ms = begin.elapsed().as_millis(), bytes = code.0.len(), "component compiled");
         self.cache.save(&identity, &code);
         code.load(engine).context("the compiled component cannot be loaded")
@@ -103,10 +102,10 @@ impl Compiling {
 }
 
 impl Compiler {
-    fn compile(self, engine: &Engine, component: &[u8]) -> Result<Code> {
+    fn compile(self, engine: &Engine, component: &[u8], limits: CompileLimits) -> Result<Code> {
         match self {
             Compiler::ThisProcess => precompile(&engine.inner, component).usage(),
-            Compiler::ChildProcess => child::compile(component, CompileLimits::of(component)),
+            Compiler::ChildProcess => child::compile(component, limits),
         }
         .map(Code)
     }

@@ -4,14 +4,36 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use wasmparser::WasmFeatures;
 use wasmtime::{
     Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, RegallocAlgorithm,
 };
 
-/// How often the epoch advances; the grain of `call_time_ms`.
+use super::limits::{SandboxLimits, SandboxProfile};
+
+/// How often the epoch advances; the grain of `limits.time_ms`.
 pub(super) const TICK: Duration = Duration::from_millis(10);
 
-/// A compiled component's home. Cheap to clone; all clones are one engine.
+/// Memories whose first pages stay in place between batches, 2 MiB of each: those of the pipelines that ran last.
+const WARM_MEMORIES: u32 = 32;
+
+/// What a component may use of WebAssembly: all that compilers use by themselves, and is deterministic. The rest only
+/// adds ways to attack the host.
+pub(super) const FEATURES: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
+    .union(WasmFeatures::SATURATING_FLOAT_TO_INT)
+    .union(WasmFeatures::SIGN_EXTENSION)
+    .union(WasmFeatures::REFERENCE_TYPES)
+    .union(WasmFeatures::MULTI_VALUE)
+    .union(WasmFeatures::BULK_MEMORY)
+    .union(WasmFeatures::SIMD)
+    .union(WasmFeatures::RELAXED_SIMD)
+    .union(WasmFeatures::TAIL_CALL)
+    .union(WasmFeatures::FLOATS)
+    .union(WasmFeatures::EXTENDED_CONST)
+    .union(WasmFeatures::COMPONENT_MODEL);
+
+/// A compiled component's home. Cheap to clone; all clones are one engine. A process has one: types of two engines
+/// have been mixed up before (GHSA-hgjw-h833-99q9).
 #[derive(Clone)]
 pub struct Engine {
     pub(super) inner: wasmtime::Engine,
@@ -24,25 +46,13 @@ struct Ticker {
 }
 
 impl Engine {
-    /// An engine with the settings that were measured to let a fresh instance per batch cost 4 to 7 %:
-    /// concurrency off (half a microsecond a call), a pool that keeps 2 MiB of each slot resident, and the
-    /// 4 GiB reservation as it is (a smaller one turns on explicit bounds checks).
+    /// An engine that runs `instances` transforms at once; each takes some 13 GB of address space, and no memory.
     ///
-    /// `memory_mib` is the largest memory that any instance may have.
-    pub fn new(memory_mib: usize) -> Result<Self> {
-        let mut pool = PoolingAllocationConfig::default();
-        pool.linear_memory_keep_resident(2 << 20)
-            .table_keep_resident(64 << 10)
-            .pagemap_scan(Enabled::Auto)
-            .max_memory_size(memory_mib << 20)
-            .total_component_instances(16)
-            // A component from Python brings 108 core instances.
-            .total_core_instances(512)
-            .total_memories(64)
-            .total_tables(128)
-            .total_stacks(1);
+    /// # Errors
+    /// Where the system gives no address space or no thread.
+    pub fn new(instances: u32) -> Result<Self> {
         let mut config = config();
-        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(instances)));
         let inner = engine(&config)?;
         let alive = Arc::new(());
         start_ticker(inner.weak(), Arc::downgrade(&alive))?;
@@ -50,7 +60,8 @@ impl Engine {
     }
 }
 
-/// What decides how native code looks: the same for those that compile and those that run it.
+/// What decides how native code looks: the same for those that compile and those that run it. Concurrency is off: it costs
+/// half a microsecond a call.
 fn config() -> Config {
     let mut config = Config::new();
     config
@@ -62,7 +73,7 @@ fn config() -> Config {
         // The same changes must give the same rows on every machine.
         .cranelift_nan_canonicalization(true)
         .relaxed_simd_deterministic(true)
-        .wasm_memory64(false);
+        .wasm_features(FEATURES.complement(), false);
     config
 }
 
@@ -74,6 +85,25 @@ fn engine(config: &Config) -> Result<wasmtime::Engine> {
 /// than a compiling process may have, and without threads, so that its time is bounded.
 pub(crate) fn for_compiling() -> Result<wasmtime::Engine> {
     engine(config().parallel_compilation(false))
+}
+
+/// Slots for so many instances. A fresh instance per batch was measured to cost 4 to 7 % with 2 MiB of each slot
+/// kept resident, and the 4 GiB reservation as it is (a smaller one turns on explicit bounds checks). What each
+/// instance may have of its slot, the limiter says.
+fn pool(instances: u32) -> PoolingAllocationConfig {
+    const LARGEST: SandboxLimits = SandboxLimits::of(SandboxProfile::Runtime);
+    let mut pool = PoolingAllocationConfig::default();
+    pool.linear_memory_keep_resident(2 << 20)
+        .table_keep_resident(64 << 10)
+        .pagemap_scan(Enabled::Auto)
+        .max_unused_warm_slots(WARM_MEMORIES)
+        .table_elements(LARGEST.table_elements as usize)
+        .total_component_instances(instances)
+        .total_core_instances(instances.saturating_mul(LARGEST.core_instances))
+        .total_memories(instances.saturating_mul(LARGEST.memories))
+        .total_tables(instances.saturating_mul(LARGEST.tables))
+        .total_stacks(1);
+    pool
 }
 
 fn start_ticker(engine: wasmtime::EngineWeak, alive: Weak<()>) -> Result<()> {

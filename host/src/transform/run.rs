@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::answer::Answer;
 use super::keyed::{self, Standing};
-use super::limits::MAX_ANSWERS_BYTES;
+use super::log::BatchLog;
+use super::patience::Patience;
 use super::plan::Plan;
 use super::{CallError, Instance, Transform};
 use crate::batch::Batch;
@@ -115,14 +116,16 @@ impl Plans {
 /// Passes all changes of `decoded` through `transform`. `shape` finds a shape by its id.
 ///
 /// A call that fails is repeated on fresh instances by halves, until the changes at fault are alone; these
-/// are rejected and the others go on.
+/// are rejected and the others go on. One for which there is no room is repeated until there is, or until
+/// `give_up` says so: none then.
 pub fn run(
     transform: &Transform,
     plans: &mut Plans,
     batch: &Batch,
     decoded: &Decoded,
     shape: impl Fn(u32) -> Arc<Shape>,
-) -> Transformed {
+    give_up: &dyn Fn() -> bool,
+) -> Option<Transformed> {
     let mut groups: Vec<(u32, Vec<u32>)> = Vec::new();
     for (index, change) in decoded.changes.iter().enumerate() {
         match groups.iter_mut().rev().find(|(shape, _)| *shape == change.shape) {
@@ -135,6 +138,8 @@ pub fn run(
         batch,
         decoded,
         instance: None,
+        log: transform.batch_log(),
+        patience: Patience::new(give_up),
         out: Transformed::default(),
         rows_of: vec![0; decoded.changes.len()],
         lone_failures: 0,
@@ -143,7 +148,7 @@ pub fn run(
     for (id, changes) in groups {
         run.shape(plans, &shape(id), changes);
     }
-    run.finish()
+    (!run.patience.is_over()).then(|| run.finish())
 }
 
 struct Run<'a> {
@@ -152,6 +157,8 @@ struct Run<'a> {
     decoded: &'a Decoded,
     /// The batch's instance; gone after a failure.
     instance: Option<Instance>,
+    log: Arc<BatchLog>,
+    patience: Patience<'a>,
     out: Transformed,
     /// Rows made so far of each change.
     rows_of: Vec<u16>,
@@ -164,7 +171,19 @@ impl Run<'_> {
     fn instance(&mut self) -> Result<&mut Instance, CallError> {
         match &mut self.instance {
             Some(instance) => Ok(instance),
-            none => Ok(none.insert(self.transform.open()?)),
+            none => Ok(none.insert(self.transform.open_with(&self.log)?)),
+        }
+    }
+
+    /// A call, on the batch's instance; repeated on a fresh one as long as [`Patience`] lasts.
+    fn patiently<T>(&mut self, call: impl Fn(&mut Instance) -> Result<T, CallError>) -> Result<T, CallError> {
+        loop {
+            let done = self.instance().and_then(&call);
+            let Err(error) = &done else { return done };
+            self.instance = None;
+            if !self.patience.waits_after(error) {
+                return done;
+            }
         }
     }
 
@@ -187,11 +206,7 @@ impl Run<'_> {
     }
 
     fn prepare(&mut self, shape: &Shape) -> Result<Plan, CallError> {
-        let prepared = self.instance()?.prepare(shape);
-        if prepared.is_err() {
-            self.instance = None;
-        }
-        prepared
+        self.patiently(|instance| instance.prepare(shape))
     }
 
     fn changes(&mut self, shape: &Shape, plan: &Plan, first_output: usize, changes: Vec<u32>) {
@@ -230,7 +245,7 @@ impl Run<'_> {
         changes: &[u32],
         columns: &[Column],
     ) {
-        if changes.is_empty() {
+        if changes.is_empty() || self.patience.is_over() {
             return;
         }
         let failed_before = self.lone_failures;
@@ -260,7 +275,7 @@ impl Run<'_> {
         }
     }
 
-    /// `apply` on the batch's instance; where there is none, or it failed, on a fresh one.
+    /// `apply`, of a shape whose plan is known.
     fn call(
         &mut self,
         shape: &Shape,
@@ -268,26 +283,21 @@ impl Run<'_> {
         changes: usize,
         columns: &[Column],
     ) -> Result<Answer, CallError> {
-        let mut call = || {
-            let instance = self.instance()?;
+        self.patiently(|instance| {
             // The contract: `prepare` comes before `apply` in each instance, and always gives the same.
             if instance.prepare(shape)? != *plan {
                 return Err(CallError::Lied("prepare gave another plan for the same table".into()));
             }
             instance.apply(shape.id, plan, changes, columns)
-        };
-        let answer = call();
-        if answer.is_err() {
-            self.instance = None;
-        }
-        answer
+        })
     }
 
     fn take(&mut self, first_output: usize, changes: &[u32], answer: Answer) {
         let columns = answer.parts.iter().flat_map(|part| &part.computed);
         self.answered_bytes = columns.map(Column::bytes).fold(self.answered_bytes, usize::saturating_add);
-        if self.answered_bytes > MAX_ANSWERS_BYTES {
-            let most = MAX_ANSWERS_BYTES >> 20;
+        let most = self.transform.limits.batch_answer_bytes;
+        if self.answered_bytes > most {
+            let most = most >> 20;
             let reason = format!("the transform's rows for this batch have more than {most} MiB");
             return self.reject_all(changes, &reason);
         }
@@ -428,11 +438,11 @@ mod tests {
     use crate::debezium::fixture;
     use crate::transform::BUILT_IN;
     use crate::transform::compile::Compiling;
-    use crate::transform::engine::Engine;
+    use crate::transform::sandbox::Sandbox;
 
     fn built_in() -> Transform {
-        let limits = SandboxLimits { memory_mib: 64, fuel_per_change: 5_000_000, time_ms: 10_000 };
-        Transform::load(&Engine::new(64).unwrap(), &Compiling::default(), BUILT_IN, vec![], limits).unwrap()
+        let sandbox = Sandbox::alone(Compiling::default()).unwrap();
+        Transform::load(&sandbox, BUILT_IN, vec![], SandboxLimits::default()).unwrap()
     }
 
     fn event(op: &str, created_at: &str) -> String {
@@ -446,7 +456,8 @@ mod tests {
     fn transformed(transform: &Transform, values: &[&str]) -> Transformed {
         let decoded = fixture::Run::of_values(values);
         let (batch, changes) = &decoded.batches[0];
-        run(transform, &mut Plans::default(), batch, changes, |id| decoded.decoder.shape(id).clone())
+        let shape = |id| decoded.decoder.shape(id).clone();
+        run(transform, &mut Plans::default(), batch, changes, shape, &|| false).unwrap()
     }
 
     #[test]

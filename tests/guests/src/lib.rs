@@ -60,7 +60,16 @@ pub const MODES: &[(&str, &str)] = &[
     ("huge_cell", "computes one text of 32 MiB"),
     ("huge_fan_out", "makes 100,000 rows of each change"),
     ("huge_reason", "rejects each change with a reason of 1 MiB, full of control characters"),
+    ("huge_error", "apply returns an error of 32 MiB, full of control characters"),
+    ("secret_error", "apply returns an error that looks like a secret"),
+    ("fan_out_of_one", "makes 10,001 rows of each change"),
+    ("extreme_floats", "computes not a number, the infinities and -0, one after the other"),
+    ("extreme_decimal", "computes a decimal of 10,000 digits"),
+    ("extreme_times", "computes the first and the last timestamp that there is, one after the other"),
+    ("deep_json", "computes JSON of 100,000 arrays within each other"),
+    ("slow", "computes much of what it may, and keeps to the contract"),
     ("log_flood", "writes 20,000 lines, one of 1 MiB and one with control characters to the log"),
+    ("plan_counts", "another plan each time that prepare is called"),
     ("plan_field_range", "copies a field that the table does not have"),
     ("plan_read_range", "reads a field that the table does not have"),
     ("plan_duplicate_columns", "two columns of one name"),
@@ -86,13 +95,15 @@ pub struct Hostile;
 
 struct State {
     mode: String,
+    /// How often `prepare` was called.
+    prepared: u32,
     update_only: Instance<UpdateOnly>,
     rules: Instance<Rules>,
 }
 
 std::thread_local! {
     static STATE: RefCell<State> = const {
-        RefCell::new(State { mode: String::new(), update_only: Instance::new(), rules: Instance::new() })
+        RefCell::new(State { mode: String::new(), prepared: 0, update_only: Instance::new(), rules: Instance::new() })
     };
 }
 
@@ -133,7 +144,11 @@ impl Guest for Hostile {
             }
             "reject_odd" | "fan_out" | "route" => state.rules.prepare(&table),
             mode if mode.starts_with("keyed") => state.rules.prepare(&table),
-            mode => Ok(plans::plan(mode, &table)),
+            mode => {
+                let plan = plans::plan(mode, &table, state.prepared);
+                state.prepared += 1;
+                Ok(plan)
+            }
         })
     }
 
@@ -149,6 +164,8 @@ impl Guest for Hostile {
                 }
                 state.update_only.apply(&batch)
             }
+            "huge_error" => Err("\u{1b}[31m\n\"\0".repeat(1 << 22)),
+            "secret_error" => Err("password=hunter2".to_owned()),
             "fail_apply" => Err("the batch is refused, as told".to_owned()),
             "reject_odd" | "fan_out" | "route" => state.rules.apply(&batch),
             mode if mode.starts_with("keyed") => state.rules.apply(&batch),

@@ -11,8 +11,10 @@ pub(crate) fn answer(mode: &str, rows: u32) -> Answer {
     let mut answer = honest(rows);
     match mode {
         "huge_fan_out" => return fan_out(rows, 100_000),
+        "fan_out_of_one" => return fan_out(rows, 10_001),
         "huge_reason" => return reject_all(rows, &"\u{1b}[31m\n\"\0".repeat(1 << 17)),
         "log_flood" => flood(),
+        "slow" => slow(),
         "liar_parts" => answer.parts.push(Part { rows: vec![0], removed: Vec::new(), computed: Vec::new() }),
         "liar_no_parts" => answer.parts.clear(),
         mode if mode.starts_with("liar_reject") => lie_about_rejects(mode, rows, &mut answer),
@@ -28,10 +30,15 @@ fn honest(rows: u32) -> Answer {
 }
 
 fn words(rows: u32) -> Column {
-    let length = WORD.len() as u32;
+    texts(rows, WORD)
+}
+
+/// The same text in each row.
+fn texts(rows: u32, text: &str) -> Column {
+    let length = text.len() as u32;
     let blobs = Blobs {
         offsets: (0..=rows).map(|at| at * length).collect(),
-        bytes: WORD.repeat(rows as usize).into_bytes(),
+        bytes: text.repeat(rows as usize).into_bytes(),
     };
     Column { states: Vec::new(), cells: Cells::Blobs(blobs) }
 }
@@ -50,6 +57,15 @@ fn lie_about_part(mode: &str, rows: u32, part: &mut Part) {
         "liar_short" => *word = words(rows.saturating_sub(1)),
         "liar_long" => *word = words(rows + 1),
         "liar_kind" => word.cells = Cells::Ints(vec![7; rows as usize]),
+        "extreme_floats" => {
+            let values = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0];
+            word.cells = Cells::Floats(values.into_iter().cycle().take(rows as usize).collect());
+        }
+        "extreme_times" => {
+            word.cells = Cells::Ints([i64::MIN, i64::MAX].into_iter().cycle().take(rows as usize).collect());
+        }
+        "extreme_decimal" => *word = texts(rows, &"9".repeat(10_000)),
+        "deep_json" => *word = texts(rows, &"[".repeat(100_000)),
         "liar_boolean" => word.cells = Cells::Small(vec![2; rows as usize]),
         "liar_states_length" => word.states = vec![0; rows as usize + 1],
         "liar_state" => word.states = vec![9; rows as usize],
@@ -113,6 +129,13 @@ fn fan_out(rows: u32, times: u32) -> Answer {
     let mut answer = honest(rows * times);
     answer.parts[0].rows = (0..rows).flat_map(|row| (0..times).map(move |_| row)).collect();
     answer
+}
+
+/// A good part of what a call may compute.
+fn slow() {
+    for round in 0..30_000_000_u32 {
+        std::hint::black_box(round);
+    }
 }
 
 fn flood() {

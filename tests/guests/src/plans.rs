@@ -3,12 +3,13 @@
 use rowgate_transform::bindings::rowgate::transform::types::{Computed, Origin, Output, OutputColumn};
 use rowgate_transform::{Input, Kind, Ops, Plan, Table};
 
-/// The plan of a mode; an honest one where the mode says nothing of plans.
-pub(crate) fn plan(mode: &str, table: &Table) -> Plan {
+/// The plan of a mode; an honest one where the mode says nothing of plans. `before` is how many there were.
+pub(crate) fn plan(mode: &str, table: &Table, before: u32) -> Plan {
     let beyond = table.fields.len() as u32;
     let mut plan = honest(mode);
     let output = &mut plan.outputs[0];
     match mode {
+        "plan_counts" => output.columns.push(copy(&format!("column_{before}"), Input::Topic)),
         "plan_field_range" => output.columns.push(copy("beyond", Input::After(beyond))),
         "plan_read_range" => plan.reads.push(Input::Before(beyond)),
         "plan_duplicate_columns" => output.columns.push(copy("op", Input::Topic)),
@@ -40,7 +41,14 @@ pub(crate) fn plan(mode: &str, table: &Table) -> Plan {
 
 /// `op`, copied, and `word`, computed.
 fn honest(mode: &str) -> Plan {
-    let kind = if mode == "liar_boolean" { Kind::Boolean } else { Kind::Text };
+    let kind = match mode {
+        "liar_boolean" => Kind::Boolean,
+        "extreme_floats" => Kind::Float,
+        "extreme_decimal" => Kind::Decimal,
+        "extreme_times" => Kind::Timestamp,
+        "deep_json" => Kind::Json,
+        _ => Kind::Text,
+    };
     let word = OutputColumn { name: "word".to_owned(), origin: computed(kind, mode != "liar_null", None) };
     Plan {
         ops: Ops::CREATE | Ops::UPDATE | Ops::DELETE | Ops::READ,

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use super::*;
 use crate::transform::BUILT_IN;
-use crate::transform::compile::{Compiler, Compiling};
+use crate::transform::compile::{CompileLimits, Compiler, Compiling};
 
 /// A state directory with the native code of the built-in transform in it.
 struct Kept {
@@ -16,7 +16,7 @@ struct Kept {
 
 impl Kept {
     fn new() -> Self {
-        let (dir, engine) = (tempfile::tempdir().unwrap(), Engine::new(64).unwrap());
+        let (dir, engine) = (tempfile::tempdir().unwrap(), Engine::new(1).unwrap());
         let identity = Identity::of(&engine, BUILT_IN);
         let kept = Kept { dir, engine, identity };
         kept.load();
@@ -39,7 +39,7 @@ impl Kept {
     /// As a start of a host does.
     fn load(&self) {
         let compiling = Compiling { compiler: Compiler::ThisProcess, cache: self.cache() };
-        compiling.component(&self.engine, BUILT_IN).unwrap();
+        compiling.component(&self.engine, BUILT_IN, CompileLimits::SMALL).unwrap();
     }
 
     fn is_used(&self) -> bool {
@@ -197,7 +197,7 @@ fn what_was_not_used_for_longest_is_removed_when_all_are_too_large() {
 
 #[test]
 fn without_a_state_directory_nothing_is_kept_and_nothing_fails() {
-    let engine = Engine::new(64).unwrap();
-    Compiling::default().component(&engine, BUILT_IN).unwrap();
+    let engine = Engine::new(1).unwrap();
+    Compiling::default().component(&engine, BUILT_IN, CompileLimits::SMALL).unwrap();
     assert!(Cache::default().load(&Identity::of(&engine, BUILT_IN)).is_none());
 }

@@ -19,7 +19,7 @@ use rustix::process::Signal;
 
 use super::{CompileLimits, MAX_CODE_BYTES};
 use crate::error::{Classify, Exit};
-use crate::transform::sanitized;
+use crate::transform::log::sanitized;
 
 /// This executable, also after its file was replaced: what another version compiles could not be loaded.
 const THIS_EXECUTABLE: &str = "/proc/self/exe";
@@ -134,7 +134,7 @@ fn last_words(words: &mut File) -> String {
     let mut bytes = Vec::new();
     // A child that said nothing is told by its end alone.
     let _ = words.rewind().and_then(|()| words.take(MAX_WORDS_BYTES).read_to_end(&mut bytes));
-    sanitized(String::from_utf8_lossy(&bytes).trim())
+    sanitized(String::from_utf8_lossy(&bytes).trim(), MAX_WORDS_BYTES as usize)
 }
 
 fn contents(file: &mut File) -> Result<Vec<u8>> {

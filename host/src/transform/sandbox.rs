@@ -1,0 +1,67 @@
+//! What the transforms of a pipeline share among themselves and with those of others.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use super::compile::Compiling;
+use super::engine::Engine;
+use super::log::LogRate;
+use super::memory::MemoryBudget;
+
+/// Instances that the only pipeline of a process may need at once: that of its batch, of a transform that is tried, of
+/// one that runs beside it, and some more.
+const INSTANCES: u32 = 8;
+/// Instances for each further pipeline: that of its batch, and one more. Few try a transform at the same time.
+const MORE_INSTANCES: u32 = 2;
+/// Instances at most: their 53 TB are a good third of the address space. What finds no place waits for one.
+const MAX_INSTANCES: u32 = 4096;
+
+/// The place where the transforms of one pipeline run: the process's engine, who compiles for it, the memory that they
+/// may have together with others, and what they may log. Cheap to clone; all clones are one sandbox.
+#[derive(Clone)]
+pub struct Sandbox {
+    pub(super) engine: Engine,
+    pub(super) compiling: Compiling,
+    pub(super) memory: MemoryBudget,
+    pub(super) log: Arc<LogRate>,
+}
+
+impl Sandbox {
+    /// For a pipeline among others, whose transforms take memory from `memory`.
+    pub fn new(engine: &Engine, compiling: Compiling, memory: MemoryBudget) -> Self {
+        Sandbox { engine: engine.clone(), compiling, memory, log: Arc::new(LogRate::new()) }
+    }
+
+    /// For the only pipeline of a process.
+    ///
+    /// # Errors
+    /// Where the system gives no address space or no thread.
+    pub fn alone(compiling: Compiling) -> Result<Self> {
+        Ok(Sandboxes::new(1)?.sandbox(compiling))
+    }
+}
+
+/// What all pipelines of a process have together: one engine, and one budget of memory.
+pub struct Sandboxes {
+    engine: Engine,
+    memory: MemoryBudget,
+}
+
+impl Sandboxes {
+    /// For so many pipelines.
+    ///
+    /// # Errors
+    /// Where the system gives no address space or no thread.
+    pub fn new(pipelines: usize) -> Result<Self> {
+        let others = u32::try_from(pipelines.saturating_sub(1)).unwrap_or(u32::MAX);
+        let instances = MORE_INSTANCES.saturating_mul(others).saturating_add(INSTANCES);
+        let engine = Engine::new(instances.min(MAX_INSTANCES))?;
+        Ok(Sandboxes { engine, memory: MemoryBudget::of_machine() })
+    }
+
+    /// For one of them.
+    pub fn sandbox(&self, compiling: Compiling) -> Sandbox {
+        Sandbox::new(&self.engine, compiling, self.memory.clone())
+    }
+}
