@@ -1,13 +1,13 @@
 //! What a component costs before it runs: compiling is bounded and happens elsewhere, and native code is kept and
 //! cannot be planted.
 
-mod bombs;
-
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+
+use attacks::bombs;
 
 use crate::support::{Ended, Host, host, places};
 

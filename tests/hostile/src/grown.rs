@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result};
 use fastrand::Rng;
 
+use crate::bombs;
 use crate::code::Code;
 use crate::forge::{Forge, escaped, sections};
 use crate::guest;
@@ -16,11 +17,17 @@ pub enum Family {
     Mutated,
     /// A good transform whose plan and answer have other words in them.
     Lifted,
+    /// Small, and costly to compile.
+    Bombs,
 }
 
 /// All of them.
-pub const FAMILIES: [(&str, Family); 3] =
-    [("random", Family::Random), ("mutated", Family::Mutated), ("lifted", Family::Lifted)];
+pub const FAMILIES: [(&str, Family); 4] = [
+    ("random", Family::Random),
+    ("mutated", Family::Mutated),
+    ("lifted", Family::Lifted),
+    ("bombs", Family::Bombs),
+];
 
 /// Shipped transforms, to be spoiled.
 const SHIPPED: [&str; 4] = ["update_only", "all_changes", "mirror", "audit"];
@@ -36,7 +43,13 @@ impl Family {
             Family::Random => Ok(random(&mut rng)),
             Family::Mutated => mutated(&mut rng),
             Family::Lifted => Ok(lifted(&mut rng)),
+            Family::Bombs => Ok(bombs::grown(&mut rng)),
         }
+    }
+
+    /// How many are tried where `count` are asked for: a bomb takes as long as many others.
+    pub fn share(self, count: usize) -> usize {
+        if self == Family::Bombs { count.div_ceil(50) } else { count }
     }
 }
 

@@ -3,6 +3,7 @@
 //! The known ones are in [`table`]; each must end as it says there, and the host must live. `tests/it/hostile.rs` runs
 //! them through the host's own binary, the program of this crate measures what they cost the host and a neighbour.
 
+pub mod bombs;
 pub mod code;
 pub mod forge;
 pub mod grown;

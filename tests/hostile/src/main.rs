@@ -20,7 +20,7 @@ const HANG: Duration = Duration::from_secs(120);
 
 const USAGE: &str = "usage: attacks [--seed N] [--count N] [--window-ms N]
   --seed N       the first seed of components that are grown (1)
-  --count N      so many of each family (1000)
+  --count N      so many of each family (1000); one bomb for fifty
   --window-ms N  how long each known attack goes on beside the neighbour (1000)";
 
 /// What was asked for.
@@ -32,6 +32,10 @@ struct Options {
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // What is attacked compiles as a host does: in a child process of its own executable.
+    if arguments.first().is_some_and(|first| first == "compile-worker") {
+        return host::cli::main(std::env::args_os());
+    }
     let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["worker", family, from, count, seed, window_ms] => work(family, [from, count, seed, window_ms]),
         _ => options(&arguments).and_then(|options| run(&options)),
@@ -72,7 +76,7 @@ fn work(family: &str, numbers: [&str; 4]) -> Result<bool> {
 fn run(options: &Options) -> Result<bool> {
     println!("seeds from {}", options.seed);
     let mut report = Report::default();
-    let grown = FAMILIES.iter().map(|(family, _)| (*family, options.count));
+    let grown = FAMILIES.iter().map(|(name, family)| (*name, family.share(options.count)));
     for (family, count) in [("known", ATTACKS.len())].into_iter().chain(grown) {
         report.families.push((family.to_owned(), Tally::default()));
         let mut from = 0;

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use host::config::SandboxLimits;
-use host::transform::compile::Compiling;
+use host::transform::compile::{Cache, Compiler, Compiling};
 use host::transform::sandbox::Sandbox;
 use serde_json::{Value, json};
 
@@ -20,7 +20,8 @@ use crate::trial::{Changes, End, load};
 /// # Errors
 /// A family that there is not.
 pub fn work(family: &str, from: usize, count: usize, seed: u64, window: Duration) -> Result<(), String> {
-    let sandbox = Sandbox::alone(Compiling::default()).map_err(|error| format!("{error:#}"))?;
+    let compiling = Compiling { compiler: Compiler::ChildProcess, cache: Cache::default() };
+    let sandbox = Sandbox::alone(compiling).map_err(|error| format!("{error:#}"))?;
     if family == "known" {
         return known(&sandbox, from, count, window);
     }
@@ -32,6 +33,7 @@ pub fn work(family: &str, from: usize, count: usize, seed: u64, window: Duration
         let component = grown.component(seed).map_err(|error| format!("{error:#}"))?;
         let measured = Measured::begin();
         let end = match load(&sandbox, &component, None, SandboxLimits::default()) {
+            Err(reason) if reason.contains("too expensive to compile") => "too costly",
             Err(_) => "refused",
             Ok(transform) => match Changes::new(2).through(&transform) {
                 End::Ran { reasons, .. } if reasons.is_empty() => "passed",

@@ -1,14 +1,16 @@
-//! Components that are small and cost a compiler gigabytes or minutes, put together by hand: of each family one.
+//! Components that are small and cost a compiler gigabytes or minutes, put together by hand.
+
+use fastrand::Rng;
 
 /// A component that no compiler should have to bear.
 pub struct Bomb {
-    /// Its family.
+    /// Its kind.
     pub name: &'static str,
     /// Its bytes.
     pub component: Vec<u8>,
 }
 
-/// One of each family.
+/// One of each kind.
 pub fn all() -> Vec<Bomb> {
     let bomb = |name, module| Bomb { name, component: component(module) };
     vec![
@@ -22,6 +24,22 @@ pub fn all() -> Vec<Bomb> {
 /// One of 5 KB that takes a compiler some 150 MiB, and passes; no deeper than the host looks before it compiles.
 pub fn bearable() -> Vec<u8> {
     component(module(&[live_values(360, 250)]))
+}
+
+/// One of any kind and size, about as far as a look at it lets it pass.
+pub(crate) fn grown(rng: &mut Rng) -> Vec<u8> {
+    component(match rng.u8(..4) {
+        0 => module(&vec![nested_loops(rng.usize(1..=260)); rng.usize(1..=500)]),
+        1 => module(&[live_values(rng.usize(1..=1010), rng.usize(1..=260))]),
+        2 => {
+            let function = live_values(rng.usize(1..=20), rng.usize(1..=10));
+            module(&vec![function; rng.usize(1..=10_100)])
+        }
+        _ => {
+            let tables = rng.usize(1..=3);
+            module(&vec![jump_tables(rng.usize(1..=20_000), tables); rng.usize(1..=60)])
+        }
+    })
 }
 
 /// A component of so many bytes that exports something else.
