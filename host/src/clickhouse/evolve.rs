@@ -106,6 +106,9 @@ pub fn wider(present: &ColumnType, wanted: &ColumnType) -> Option<ColumnType> {
     let bare = join(present.bare(), wanted.bare())?;
     let nullable = present.is_nullable() || wanted.is_nullable();
     let inner = if nullable { bare.into_nullable() } else { bare };
+    if nullable && !inner.is_nullable() {
+        return None;
+    }
     let joined = match present {
         ColumnType::LowCardinality(_) => ColumnType::LowCardinality(Box::new(inner)),
         _ => inner,
@@ -313,6 +316,9 @@ mod tests {
             ("Time64(6)", "Int64", None),
             ("Array(Int32)", "Nullable(String)", None),
             ("Bool", "Int64", None),
+            // What a column of a type that is not known holds is not known either.
+            ("Nullable(Int16x)", "Nullable(Int16x)", None),
+            ("Nullable(Int16x)", "Int16x", None),
         ] {
             let found = wider(&ty(present), &ty(wanted)).map(|ty| ty.to_string());
             assert_eq!(found.as_deref(), expected, "{present} and {wanted}");
