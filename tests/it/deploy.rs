@@ -196,7 +196,7 @@ fn whatever_the_file_becomes_the_transform_that_runs_goes_on_and_the_reason_is_t
         (component("tests/other_world"), "exports greet, not"),
         (component("tests/version_two"), "this host runs"),
         (component("tests/changed_types"), "have other types"),
-        (broken, "does not compile"),
+        (broken, "broken WebAssembly"),
         (component("tests/spin_start"), "used up its fuel"),
         (component("tests/hostile"), "parameter `mode` is missing"),
         // It makes rows with a key, and the table that it would have to use has none.
