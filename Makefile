@@ -12,7 +12,7 @@ BUILD := cargo build --quiet --workspace --exclude fuzz --test it
 # For runs that compute for minutes: the host is compiled like its dependencies.
 OPTIMIZED := --config 'profile.dev.package.host.opt-level=2'
 
-.PHONY: help demo clean-demo test properties swaps model lint fmt bench count fuzz hostile zoo chaos soak guests stack-up stack-down check
+.PHONY: help demo clean-demo test properties swaps model lint fmt bench count fuzz api-fuzz hostile zoo chaos soak guests stack-up stack-down check
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -64,6 +64,10 @@ count: ## the instructions that the hot path takes, against the figure on record
 
 fuzz: ## every parser against bytes that grow out of recorded ones, FUZZ_SECONDS (60) each
 	@fuzz/run.py
+
+api-fuzz: ## the admin interface of a running host against what its description says that it takes: EXAMPLES=40 SEED=1
+	@$(BUILD) --bin host
+	@HOST=$(CARGO_TARGET_DIR)/debug/host tests/api/fuzz.sh
 
 hostile: ## whether components that attack the host crash it, take its memory, or hold up a neighbour: SEED=1 COUNT=1000
 	@$(MAKE) guests

@@ -14,6 +14,8 @@ mod config_show;
 mod doctor;
 mod inspect;
 mod offsets;
+mod remote;
+mod token;
 mod validate;
 
 use std::ffi::OsString;
@@ -73,6 +75,22 @@ pub enum Command {
     },
     /// Look at the group's positions, or move them.
     Offsets(offsets::Action),
+    /// Ask a running host.
+    Remote(Box<remote::Command>),
+    /// Make a token for the admin interface.
+    TokenNew(token::New),
+}
+
+impl Command {
+    /// Its name, where it reads no settings of the host.
+    fn without_settings(&self) -> Option<&'static str> {
+        match self {
+            Command::Inspect { .. } => Some("inspect"),
+            Command::Remote(_) => Some("commands that ask a running host"),
+            Command::TokenNew(_) => Some("token new"),
+            _ => None,
+        }
+    }
 }
 
 /// Reads the command line.
@@ -102,11 +120,15 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         ["config", "show"] => Command::ConfigShow { json: json(last) },
         ["offsets", "show"] => Command::Offsets(offsets::Action::Show { json: json(last) }),
         ["offsets", change] => Command::Offsets(offsets::Action::of(change, last)),
+        ["token", "new"] => Command::TokenNew(token::New::of(last)),
+        [name] => {
+            remote::parse(name, last)?.map_or(Command::Run, |command| Command::Remote(Box::new(command)))
+        }
         _ => Command::Run,
     };
     let request = args::request(&levels);
-    if let (Command::Inspect { .. }, Some(origin)) = (&command, request.flags.first_origin()) {
-        let message = format!("{origin} says nothing to `inspect`, which looks at one file\n");
+    if let (Some(name), Some(origin)) = (command.without_settings(), request.flags.first_origin()) {
+        let message = format!("{origin} says nothing to `{name}`\n");
         return Err(args::command().error(clap::error::ErrorKind::ArgumentConflict, message));
     }
     Ok(Invocation { command, request, verbosity: args::verbosity(last) })
@@ -146,6 +168,8 @@ pub fn execute(invocation: &Invocation, surroundings: &Surroundings) -> anyhow::
             offsets::execute(&load_one(invocation, surroundings)?, action, invocation.verbosity)
         }
         Command::Dlq(command) => dlq::run(command, load_one(invocation, surroundings)?, invocation.verbosity),
+        Command::Remote(command) => remote::run(command),
+        Command::TokenNew(new) => token::new(new),
         Command::ConfigShow { json } => config_show::show(&load(invocation, surroundings)?, *json),
     }
 }

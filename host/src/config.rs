@@ -21,6 +21,7 @@ mod values;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -39,6 +40,7 @@ use mistake::Mistakes;
 use secret::{Named, Secret};
 use tables::Tables;
 use tenants::Around;
+pub use values::{admin_url, duration};
 
 /// Everything that a run needs to know, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -99,12 +101,23 @@ pub struct Settings {
     pub dry_run: bool,
     /// Form of the logs.
     pub log_format: LogFormat,
+    /// The admin interface; none: it is off.
+    pub admin: Option<Admin>,
 }
 
 impl Settings {
     /// Whether the run ends by itself.
     pub fn is_bounded(&self) -> bool {
         matches!(self.source, Source::Lines { .. }) || self.bounds.any()
+    }
+
+    /// The pipeline's name without its tenant's.
+    pub fn name_in_tenant(&self) -> &str {
+        let rest = self
+            .tenant
+            .as_ref()
+            .and_then(|tenant| self.name.strip_prefix(tenant.as_str())?.strip_prefix('.'));
+        rest.unwrap_or(&self.name)
     }
 
     /// Whether standard output carries rows. What else would stand there goes to standard error then.
@@ -342,6 +355,15 @@ pub struct BatchLimits {
     pub bytes: u32,
     /// Milliseconds since its first record; 1 to 60,000.
     pub linger_ms: u32,
+}
+
+/// Where the admin interface is, and whom it lets in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// An address of this machine. Beyond the loopback there are tokens.
+    pub listen: SocketAddr,
+    /// The file of the tokens that it lets in; none: everybody on this machine.
+    pub tokens_file: Option<PathBuf>,
 }
 
 /// Form of the logs.

@@ -28,11 +28,13 @@ pub mod output;
 pub mod pipeline;
 pub mod supervisor;
 
+pub mod admin;
 pub mod chaos;
 pub mod cli;
 pub mod config;
 pub mod error;
 mod folder;
+pub mod metrics;
 mod pause;
 pub mod signal;
 pub mod telemetry;

@@ -184,8 +184,15 @@ impl<'a> Stages<'a> {
         let (input, commits) = match &settings.source {
             Source::Kafka(source) => {
                 let headers = header_names(settings);
-                let (input, commits) =
-                    kafka::open(source, settings.batch, headers, settings.dry_run, epochs, stop.leave())?;
+                let (input, commits) = kafka::open(
+                    source,
+                    settings.batch,
+                    headers,
+                    settings.dry_run,
+                    epochs,
+                    stop.leave(),
+                    control.recorder().clone(),
+                )?;
                 preparer.prune(&commits);
                 (Input::Kafka(Box::new(input)), Some(commits))
             }
@@ -210,7 +217,8 @@ impl<'a> Stages<'a> {
         };
         let print = settings.print.then_some(out);
         let (letters, book) = (Letters::open(settings)?, Book::open(settings));
-        let deliverer = Deliverer::new(reach, rows, letters, book, handovers, print);
+        let deliverer =
+            Deliverer::new(reach, rows, letters, book, handovers, control.recorder().clone(), print);
         Ok(Stages { input, preparer, deliverer })
     }
 

@@ -31,14 +31,15 @@ use crate::config::Settings;
 use crate::error::{self, Classify, Exit};
 use crate::pipeline::{self, control::Control};
 use crate::signal::Shutdown;
+use crate::telemetry::ring;
 
 /// What says in the log that something is about the pipeline with these settings, as long as it is not dropped.
 pub fn span(settings: &Settings) -> tracing::span::EnteredSpan {
-    tracing::error_span!("pipeline", id = settings.name).entered()
+    tracing::error_span!(ring::SPAN, id = settings.name).entered()
 }
 
 /// Runs one pipeline to its end. The last argument is to be called when everything is open.
-type Run = dyn Fn(&Control, Shutdown, &dyn Fn()) -> Result<Summary> + Send + Sync;
+pub(crate) type Run = dyn Fn(&Control, Shutdown, &dyn Fn()) -> Result<Summary> + Send + Sync;
 
 /// All pipelines of a process. Cheap to clone; all clones are of the same ones.
 #[derive(Clone)]
@@ -48,6 +49,8 @@ pub struct Supervisor {
 
 struct Shared {
     controls: BTreeMap<PipelineId, Control>,
+    /// Whether the process is there for its one pipeline, and ends with it.
+    alone: bool,
     pipelines: Mutex<BTreeMap<PipelineId, Now>>,
     /// Something in `pipelines` has changed.
     changed: Condvar,
@@ -57,17 +60,23 @@ struct Shared {
 impl Supervisor {
     /// For these pipelines, whose names differ. Nothing runs before [`Supervisor::run`].
     pub fn new(pipelines: Vec<Control>) -> Self {
-        Self::with(
-            pipelines,
-            Box::new(|control, shutdown, started| pipeline::run(control, shutdown, &mut io::sink(), started)),
-        )
+        let run = |control: &Control, shutdown, started: &dyn Fn()| {
+            pipeline::run(control, shutdown, &mut io::sink(), started)
+        };
+        Self::with(pipelines, false, Box::new(run))
     }
 
-    fn with(pipelines: Vec<Control>, run: Box<Run>) -> Self {
+    /// For one pipeline that the process is there for: where it fails, [`Supervisor::run`] ends with its error. `run`
+    /// runs it.
+    pub fn alone(pipeline: Control, run: Box<Run>) -> Self {
+        Self::with(vec![pipeline], true, run)
+    }
+
+    pub(crate) fn with(pipelines: Vec<Control>, alone: bool, run: Box<Run>) -> Self {
         let controls: BTreeMap<_, _> =
             pipelines.into_iter().map(|control| (PipelineId::of(control.settings()), control)).collect();
         let now = controls.keys().map(|id| (id.clone(), Now::new())).collect();
-        let shared = Shared { controls, pipelines: Mutex::new(now), changed: Condvar::new(), run };
+        let shared = Shared { controls, alone, pipelines: Mutex::new(now), changed: Condvar::new(), run };
         Supervisor { shared: Arc::new(shared) }
     }
 
@@ -192,6 +201,11 @@ impl Shared {
     /// Notes that a pipeline has failed, and says why, once for each reason. `wait`: until it is started again, where
     /// that helps.
     fn failed(&self, id: &PipelineId, error: &anyhow::Error, wait: Duration) {
+        if self.alone {
+            // The process ends with it, and says why itself.
+            _ = self.change(id, |now| now.ended(Some(Failed::of(error, None))));
+            return;
+        }
         let is_bounded = self.controls.get(id).is_none_or(|control| control.settings().is_bounded());
         let restarts = error::exit_of(error) == Exit::Environment && !is_bounded;
         let failed = Failed::of(error, restarts.then(|| Instant::now() + wait));
@@ -224,12 +238,21 @@ impl Shared {
 
     /// Whether nothing will run any more by itself: each pipeline has a bound, and is at its end.
     fn is_over(&self, pipelines: &BTreeMap<PipelineId, Now>) -> bool {
-        self.controls.values().all(|control| control.settings().is_bounded())
+        (self.alone || self.controls.values().all(|control| control.settings().is_bounded()))
             && pipelines.values().all(|now| matches!(now.state, State::Ended | State::Failed(_)))
     }
 
     fn outcome(&self) -> Result<()> {
         let pipelines = self.lock();
+        if let (true, Some(State::Failed(failed))) =
+            (self.alone, pipelines.values().next().map(|now| &now.state))
+        {
+            let error = error::of_class(anyhow!("{}", failed.error), failed.exit);
+            return match &failed.help {
+                Some(help) => Err(error).help(help),
+                None => Err(error),
+            };
+        }
         let failed: Vec<(&PipelineId, Exit)> = pipelines
             .iter()
             .filter_map(|(id, now)| match &now.state {

@@ -1,15 +1,21 @@
 //! Logs: to standard error, as text or as one JSON object a line.
 //!
 //! `-v` and `-q` set the level; without them `RUST_LOG` does; without that the host says what it does
-//! (`info`) and its libraries only what is wrong (`warn`).
+//! (`info`) and its libraries only what is wrong (`warn`). The last lines of each pipeline are kept besides, whatever
+//! is shown ([`ring`]).
+
+pub mod ring;
 
 use std::io::IsTerminal;
 use std::sync::OnceLock;
 
 use anyhow::Context;
 use serde_json::json;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::prelude::*;
+use tracing_subscriber::{EnvFilter, Layer, fmt};
 
+pub use self::ring::Logs;
 use crate::config::LogFormat;
 use crate::error::{self, Classify};
 
@@ -17,11 +23,12 @@ use crate::error::{self, Classify};
 static FORMAT: OnceLock<LogFormat> = OnceLock::new();
 
 /// Starts logging for the rest of the process. `verbosity` is the count of `-v` less that of `-q`; none
-/// where neither was given. `rust_log` is the variable of that name.
+/// where neither was given. `rust_log` is the variable of that name. Returns the lines of each pipeline, as they
+/// come.
 ///
 /// # Errors
 /// When `rust_log` is used and is no filter, or logging was started before.
-pub fn install(format: LogFormat, verbosity: Option<i8>, rust_log: Option<&str>) -> anyhow::Result<()> {
+pub fn install(format: LogFormat, verbosity: Option<i8>, rust_log: Option<&str>) -> anyhow::Result<Logs> {
     let filter = match (verbosity, rust_log) {
         (Some(steps), _) => EnvFilter::new(level(steps)),
         (None, Some(text)) if !text.is_empty() => EnvFilter::try_new(text)
@@ -32,14 +39,19 @@ pub fn install(format: LogFormat, verbosity: Option<i8>, rust_log: Option<&str>)
     };
     let terminal = std::io::stderr().is_terminal();
     let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match format {
-        LogFormat::Json => logs.json().flatten_event(true).try_init(),
-        LogFormat::Text => logs.with_ansi(colour).try_init(),
-    }
-    .map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))?;
+    let shown = fmt::layer().with_writer(std::io::stderr);
+    let shown = match format {
+        LogFormat::Json => shown.json().flatten_event(true).boxed(),
+        LogFormat::Text => shown.with_ansi(colour).boxed(),
+    };
+    let logs = Logs::default();
+    tracing_subscriber::registry()
+        .with(shown.with_filter(filter))
+        .with(logs.clone().with_filter(filter_fn(ring::is_kept)))
+        .try_init()
+        .map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))?;
     _ = FORMAT.set(format);
-    Ok(())
+    Ok(logs)
 }
 
 /// Says on standard error, in the form of the logs, why the process ends.

@@ -250,6 +250,11 @@ impl Instance {
         self.store.set_fuel(fuel).map_err(|e| CallError::Trapped(e.to_string()))
     }
 
+    /// Fuel that the last call used.
+    fn fuel_used(&self) -> u64 {
+        self.fuel.saturating_sub(self.store.get_fuel().unwrap_or(0))
+    }
+
     fn bindings(&self) -> Result<Arc<Bindings>, CallError> {
         self.bindings.clone().ok_or_else(|| CallError::Trapped("the instance did not start".into()))
     }

@@ -7,6 +7,7 @@
 
 mod support;
 
+mod admin;
 mod audit;
 mod bounds;
 mod chaos;

@@ -3,8 +3,8 @@
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::dlq;
 use super::offsets::Target;
+use super::{dlq, remote, token};
 use crate::config::keys::{Default, Form, KEYS, Key};
 use crate::config::layer::{Item, Layer, Origin};
 use crate::config::mistake::Mistakes;
@@ -33,6 +33,7 @@ Examples:
   host -c pipeline.yaml dlq ls
   host inspect rule.wasm
   host -c pipeline.yaml offsets show
+  host ls --admin http://127.0.0.1:8642
 
 Settings without a flag (password, registry.*, limits.*) go into the file or the environment.
 
@@ -96,6 +97,8 @@ pub fn command() -> Command {
                 .subcommand(with_settings(show).arg(json())),
         )
         .subcommand(dlq::command(with_settings_but))
+        .subcommands(remote::commands())
+        .subcommand(token::command())
 }
 
 /// What the host starts to compile a component.

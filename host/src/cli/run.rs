@@ -6,15 +6,18 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::runtime::{Handle, Runtime};
 
+use crate::cli::summary::Summary;
 use crate::clickhouse::client::Client;
-use crate::config::{Loaded, LogFormat, Sink};
+use crate::config::{Admin, Loaded, LogFormat, Settings, Sink};
 use crate::error::Classify;
+use crate::metrics::Metrics;
 use crate::pipeline::control::Control;
 use crate::pipeline::watch;
 use crate::signal::{Hangups, Shutdown};
-use crate::supervisor::Supervisor;
+use crate::supervisor::{PipelineId, Supervisor};
+use crate::telemetry::Logs;
 use crate::transform::sandbox::{Sandbox, Sandboxes};
-use crate::{output, pipeline, signal, supervisor, telemetry};
+use crate::{admin, output, pipeline, signal, supervisor, telemetry};
 
 /// How long what still runs in the background may take to end.
 const GRACE: Duration = Duration::from_secs(2);
@@ -25,18 +28,27 @@ const GRACE: Duration = Duration::from_secs(2);
 /// What ended the pipeline, or counters that do not add up.
 pub fn run(loaded: Loaded, verbosity: Option<i8>) -> anyhow::Result<()> {
     let Loaded { settings, warnings, .. } = loaded;
-    let (shutdown, runtime) = start(settings.log_format, &warnings, verbosity)?;
-    // Where standard output carries rows, nothing else may stand between them.
-    let rows_on_stdout = settings.rows_on_stdout();
-    let mut out: Box<dyn Write + Send> =
-        if rows_on_stdout { Box::new(io::stderr()) } else { Box::new(io::stdout()) };
+    let Started { shutdown, runtime, logs } = start(settings.log_format, &warnings, verbosity)?;
+    let mut out = out(&settings);
     let (summary, last) = {
         let _context = runtime.enter();
         let sandbox = Sandbox::alone(settings.compiling()).environment()?;
-        let control = Control::new(settings, sandbox, runtime.handle().clone());
+        let metrics = Metrics::default();
+        let control = Control::new(settings, sandbox, runtime.handle().clone(), &metrics);
         watch_over([&control], &shutdown)?;
-        let summary = pipeline::run(&control, shutdown, &mut *out, || {})?;
         let settings = control.settings();
+        let summary = match &settings.admin {
+            None => pipeline::run(&control, shutdown, &mut *out, || {})?,
+            Some(admin) => {
+                let run = |control: &Control, shutdown, started: &dyn Fn()| {
+                    pipeline::run(control, shutdown, &mut *self::out(control.settings()), started)
+                };
+                let supervisor = Supervisor::alone(control.clone(), Box::new(run));
+                let (counted, end) = asked(Some(admin), &supervisor, metrics, logs, &shutdown, &runtime)?;
+                end?;
+                counted.into_iter().next().map(|(_, summary)| summary).unwrap_or_default()
+            }
+        };
         (summary, last_rows(&settings.sink, settings.show_last)?)
     };
     runtime.shutdown_timeout(GRACE);
@@ -53,33 +65,67 @@ pub fn run(loaded: Loaded, verbosity: Option<i8>) -> anyhow::Result<()> {
 /// Pipelines that have failed at the end.
 pub fn run_all(all: Vec<Loaded>, warnings: &[String], verbosity: Option<i8>) -> anyhow::Result<()> {
     let log_format = all.first().map(|loaded| loaded.settings.log_format).unwrap_or_default();
-    let (shutdown, runtime) = start(log_format, warnings, verbosity)?;
+    let admin = all.first().and_then(|loaded| loaded.settings.admin.clone());
+    let Started { shutdown, runtime, logs } = start(log_format, warnings, verbosity)?;
+    let metrics = Metrics::default();
     let sandboxes = Sandboxes::new(all.len()).environment()?;
     let controls = all.into_iter().map(|Loaded { settings, .. }| {
         let sandbox = sandboxes.sandbox(settings.compiling());
-        Control::new(settings, sandbox, runtime.handle().clone())
+        Control::new(settings, sandbox, runtime.handle().clone(), &metrics)
     });
     let supervisor = Supervisor::new(controls.collect());
     let ended = {
         let _context = runtime.enter();
         watch_over(supervisor.controls(), &shutdown)?;
-        supervisor.run(&shutdown)
+        asked(admin.as_ref(), &supervisor, metrics, logs, &shutdown, &runtime)
     };
     runtime.shutdown_timeout(GRACE);
-    let (counted, end) = ended;
+    let (counted, end) = ended?;
     let text = counted.iter().map(|(id, summary)| format!("pipeline      {id}\n{summary}"));
     super::show(&text.collect::<Vec<_>>().join("\n"))?;
     end
 }
 
+/// What pipelines counted, and how they ended.
+type Ended = (Vec<(PipelineId, Summary)>, anyhow::Result<()>);
+
+/// Runs the pipelines of `supervisor`, and answers the admin interface meanwhile, if there is one.
+///
+/// # Errors
+/// The interface cannot listen where it is to; then nothing has run.
+fn asked(
+    admin: Option<&Admin>,
+    supervisor: &Supervisor,
+    metrics: Metrics,
+    logs: Logs,
+    shutdown: &Shutdown,
+    runtime: &Runtime,
+) -> anyhow::Result<Ended> {
+    let start = |settings| admin::start(settings, supervisor.clone(), metrics, logs, shutdown.clone());
+    let serving = admin.map(|settings| runtime.block_on(start(settings))).transpose()?;
+    let ended = supervisor.run(shutdown);
+    if let Some(serving) = serving {
+        runtime.block_on(serving.end());
+    }
+    Ok(ended)
+}
+
+/// Where to write what a person asked to see. Where standard output carries rows, nothing else may stand between them.
+fn out(settings: &Settings) -> Box<dyn Write + Send> {
+    if settings.rows_on_stdout() { Box::new(io::stderr()) } else { Box::new(io::stdout()) }
+}
+
+/// What a run stands on.
+struct Started {
+    shutdown: Shutdown,
+    runtime: Runtime,
+    logs: Logs,
+}
+
 /// Starts logging, listening for signals, and the worker threads.
-fn start(
-    log_format: LogFormat,
-    warnings: &[String],
-    verbosity: Option<i8>,
-) -> anyhow::Result<(Shutdown, Runtime)> {
+fn start(log_format: LogFormat, warnings: &[String], verbosity: Option<i8>) -> anyhow::Result<Started> {
     let rust_log = std::env::var("RUST_LOG").ok();
-    telemetry::install(log_format, verbosity, rust_log.as_deref())?;
+    let logs = telemetry::install(log_format, verbosity, rust_log.as_deref())?;
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let shutdown = signal::install().context("cannot listen for signals").environment()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -87,7 +133,7 @@ fn start(
         .build()
         .context("cannot start the worker threads")
         .environment()?;
-    Ok((shutdown, runtime))
+    Ok(Started { shutdown, runtime, logs })
 }
 
 /// Watches the transforms' files of those pipelines that say so.

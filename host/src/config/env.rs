@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::keys::{Form, KEYS, Key, LAYER_VARIABLES, PREFIX, nearest};
+use super::keys::{CLIENT_VARIABLES, Form, KEYS, Key, LAYER_VARIABLES, PREFIX, nearest};
 use super::layer::{Item, Layer, Origin};
 use super::mistake::Mistakes;
 
@@ -102,6 +102,9 @@ fn set(
     warnings: &mut Vec<String>,
 ) {
     let Some(key) = KEYS.iter().find(|key| key.variable() == variable) else {
+        if CLIENT_VARIABLES.contains(&variable) {
+            return;
+        }
         match (LAYER_VARIABLES.contains(&variable), origin) {
             (true, Origin::Env(_)) => {}
             (true, _) => warnings.push(format!("{origin}: counts in the real environment only")),

@@ -140,6 +140,15 @@ pub const PREFIX: &str = "ROWGATE_";
 /// Variables that choose the other layers and are no settings themselves.
 pub const LAYER_VARIABLES: [&str; 2] = ["ROWGATE_CONFIG", "ROWGATE_ENV_FILE"];
 
+/// Where the commands are to ask that ask a running host.
+pub const ADMIN_URL: &str = "ROWGATE_ADMIN_URL";
+/// What they say who they are.
+pub const ADMIN_TOKEN: &str = "ROWGATE_ADMIN_TOKEN";
+/// The file that this is read from.
+pub const ADMIN_TOKEN_FILE: &str = "ROWGATE_ADMIN_TOKEN_FILE";
+/// Variables of those commands, which a run passes over.
+pub const CLIENT_VARIABLES: [&str; 3] = [ADMIN_URL, ADMIN_TOKEN, ADMIN_TOKEN_FILE];
+
 const TRANSFORM: &str = "Transform";
 const SOURCE: &str = "Source";
 const REGISTRY: &str = "Schema registry";
@@ -150,6 +159,7 @@ const BOUNDS: &str = "Bounds";
 const LOOKING: &str = "Looking";
 const BATCHES: &str = "Batches and limits";
 const TENANTS: &str = "Tenants";
+const ADMIN: &str = "Admin interface";
 
 /// Every topic with the three or four parts that Debezium gives to topics of tables. Its heartbeats, its
 /// transactions and its schema changes have fewer.
@@ -494,6 +504,22 @@ pub const KEYS: &[Key] = &[
     .form(Form::List)
     .scope(Scope::Tenant)
     .under(TENANTS),
+    Key::new("admin.listen", "ADDRESS", "Answer the admin interface here, such as 127.0.0.1:8642; off without it")
+        .flag("admin-listen")
+        .scope(Scope::Host)
+    .under(ADMIN),
+    Key::new("admin.tokens_file", "FILE", "File with the tokens that it lets in, as `host token new` makes them")
+        .scope(Scope::Host)
+    .under(ADMIN),
+    Key::new(
+        "admin.insecure_public",
+        "BOOL",
+        "Listen beyond this machine, with tokens: something in front of it has to encrypt",
+    )
+    .form(Form::Switch)
+    .default("false")
+    .scope(Scope::Host)
+    .under(ADMIN),
 ];
 
 /// Settings of which only one counts.
@@ -544,7 +570,7 @@ mod tests {
         for key in KEYS {
             let Some(flag) = key.flag else { continue };
             assert!(
-                flag == key.name.replace('_', "-")
+                flag == key.name.replace(['_', '.'], "-")
                     || [("params", "param"), ("columns", "column")].contains(&(key.name, flag)),
                 "{}",
                 key.name

@@ -505,6 +505,24 @@ fn a_schema_registry_has_an_address_and_credentials_of_one_kind() {
 }
 
 #[test]
+fn the_admin_interface_is_not_open_to_others_without_tokens_and_something_that_encrypts() {
+    assert_eq!(file("admin: {tokens_file: t}").settings().admin, None);
+    for own in ["127.0.0.1:8642", "127.0.0.2:0", "[::1]:8642"] {
+        let admin = flags(&[("admin.listen", own)]).settings().admin.unwrap();
+        assert_eq!((admin.listen, admin.tokens_file), (own.parse().unwrap(), None));
+    }
+    let file_of = |more: &str| format!("admin: {{listen: '0.0.0.0:8642'{more}}}");
+    let open = |more: &str| file(&file_of(more)).load().map(|loaded| loaded.settings.admin.unwrap().listen);
+    assert!(open("").unwrap_err()[0].contains("without tokens, everybody there could do everything"));
+    assert!(open(", insecure_public: true").unwrap_err()[0].contains("without tokens"));
+    assert!(open(", tokens_file: t").unwrap_err()[0].contains("the host does not encrypt"));
+    assert_eq!(open(", tokens_file: t, insecure_public: true").unwrap(), "0.0.0.0:8642".parse().unwrap());
+    for text in ["localhost:8642", "8642", "127.0.0.1", ""] {
+        assert!(flags(&[("admin.listen", text)]).load().is_err(), "{text}");
+    }
+}
+
+#[test]
 fn the_documentation_lists_every_setting_as_it_is() {
     let text = include_str!("../../../docs/configuration.md");
     let tables = show::documentation();

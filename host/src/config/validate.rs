@@ -5,9 +5,9 @@ use super::layer::{Item, Layer, Origin};
 use super::mistake::Mistakes;
 use super::values::{self, Read};
 use super::{
-    Audit, BatchLimits, Bounds, ClickHouse, Credentials, DeadLetters, Deciding, GroupProtocol, Kafka, Loaded,
-    Options, Policies, Registry, SandboxLimits, Settings, Sink, Source, Surroundings, Tables, TopicPattern,
-    Truncate, kafka, secret, tables,
+    Admin, Audit, BatchLimits, Bounds, ClickHouse, Credentials, DeadLetters, Deciding, GroupProtocol, Kafka,
+    Loaded, Options, Policies, Registry, SandboxLimits, Settings, Sink, Source, Surroundings, Tables,
+    TopicPattern, Truncate, kafka, secret, tables,
 };
 use crate::debezium::hints::Hints;
 use crate::debezium::placeholder::Placeholder;
@@ -66,6 +66,7 @@ pub fn settings(
     let show_last = check.value("show_last", |text| values::number(text, 0, 10_000)).unwrap_or_default();
     let dry_run = check.value("dry_run", values::switch).unwrap_or_default();
     let log_format = check.value("log_format", values::log_format).unwrap_or_default();
+    let admin = check.admin();
     check.files_apart(source.as_ref(), sink.as_ref(), &dead_letters);
 
     let Check { merged: resolved, mistakes, warnings } = check;
@@ -100,6 +101,7 @@ pub fn settings(
         show_last,
         dry_run,
         log_format,
+        admin,
     };
     Ok(Loaded { settings, resolved, warnings })
 }
@@ -509,6 +511,33 @@ impl Check {
             chosen => Ok(chosen),
         };
         self.value("audit", read).unwrap_or_default()
+    }
+
+    /// None: it is off, or what is said of it is wrong, which is noted then.
+    fn admin(&mut self) -> Option<Admin> {
+        let tokens_file = self.value("admin.tokens_file", values::file);
+        let is_public = self.value("admin.insecure_public", values::switch).unwrap_or_default();
+        let listen = self.value("admin.listen", values::listen)?;
+        let refusal = match (listen.ip().is_loopback(), &tokens_file, is_public) {
+            (true, ..) | (_, Some(_), true) => None,
+            (_, None, _) => {
+                Some("without tokens, everybody there could do everything: set `admin.tokens_file` too")
+            }
+            (_, Some(_), false) => Some(
+                "the host does not encrypt, and tokens would be read on the way: listen on 127.0.0.1 behind a proxy that \
+                 does, or set `admin.insecure_public` where something else does",
+            ),
+        };
+        if let Some(what) = refusal {
+            let origin = self.merged.items("admin.listen").last().map(|item| item.origin.clone());
+            self.mistakes.of(
+                "admin.listen",
+                origin.unwrap_or(Origin::Default),
+                format!("{listen} is reached from beyond this machine; {what}"),
+            );
+            return None;
+        }
+        Some(Admin { listen, tokens_file })
     }
 
     /// A file that is both read and written, or written from two sides, would destroy itself.

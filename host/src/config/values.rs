@@ -1,5 +1,6 @@
 //! What the text of a setting means. Errors say what is wrong with the text and what would be right.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -258,6 +259,17 @@ pub fn dead_letters(text: &str) -> Read<DeadLetters> {
         Some(("file", name)) => file(name).map(DeadLetters::File),
         _ => Err(format!("`{text}` is none of table:NAME, topic:NAME, file:PATH, stop")),
     }
+}
+
+/// Where to listen: an address of this machine with a port.
+pub fn listen(text: &str) -> Read<SocketAddr> {
+    text.parse()
+        .map_err(|_| format!("`{text}` is no address with a port, such as 127.0.0.1:8642 or [::1]:8642"))
+}
+
+/// A host's admin interface.
+pub fn admin_url(text: &str) -> Read<reqwest::Url> {
+    address(text, "http://127.0.0.1:8642", "the admin interface", "--token-file or ROWGATE_ADMIN_TOKEN")
 }
 
 /// The address of ClickHouse's HTTP interface.

@@ -28,6 +28,7 @@ use crate::config::Settings;
 use crate::config::secret::Named;
 use crate::debezium::shape::Shape;
 use crate::error::Classify;
+use crate::metrics::{Metrics, Recorder};
 use crate::origin::{self, Origin};
 use crate::pins::Kept;
 use crate::pins::deployed::{By, Deployed, Version, now_ms};
@@ -108,6 +109,7 @@ struct Inner {
     sandbox: Sandbox,
     store: Store,
     runtime: Handle,
+    recorder: Arc<Recorder>,
     /// Held by whoever changes what runs.
     changing: Mutex<()>,
     state: Mutex<State>,
@@ -150,16 +152,24 @@ pub(super) struct Begun {
 }
 
 impl Control {
-    /// For the pipeline of these settings, whose transforms run in `sandbox`. What it does in the background runs on `runtime`.
-    pub fn new(settings: Settings, sandbox: Sandbox, runtime: Handle) -> Self {
+    /// For the pipeline of these settings, whose transforms run in `sandbox`. What it does in the background runs on
+    /// `runtime`; what it did is part of `metrics`.
+    pub fn new(settings: Settings, sandbox: Sandbox, runtime: Handle, metrics: &Metrics) -> Self {
+        let tenant = settings.tenant.as_deref().unwrap_or_default();
+        let recorder = metrics.recorder(tenant, settings.name_in_tenant());
         let store = Store::new(settings.state_dir.as_deref(), &settings.name);
         let (changing, state) = (Mutex::default(), Mutex::default());
-        Control { inner: Arc::new(Inner { settings, sandbox, store, runtime, changing, state }) }
+        Control { inner: Arc::new(Inner { settings, sandbox, store, runtime, recorder, changing, state }) }
     }
 
     /// The pipeline's settings, as they are configured.
     pub fn settings(&self) -> &Settings {
         &self.inner.settings
+    }
+
+    /// What the pipeline did since the process started, over all its runs.
+    pub fn recorder(&self) -> &Arc<Recorder> {
+        &self.inner.recorder
     }
 
     /// Has the candidate make the rows from the next batch on. Returns once nothing can fail any more.
@@ -468,7 +478,7 @@ mod tests {
         let request = Request { flags, ..Request::default() };
         let settings = crate::config::load_one(&request, &Surroundings::default()).unwrap().settings;
         let sandbox = Sandbox::alone(settings.compiling()).unwrap();
-        Control::new(settings, sandbox, Handle::current())
+        Control::new(settings, sandbox, Handle::current(), &Metrics::default())
     }
 
     /// The built-in transform with another digest.

@@ -25,6 +25,8 @@ use crate::clickhouse::{block, ddl};
 use crate::dead_letter::Stage;
 use crate::delivery::{Delivered, Delivery, Range, Work, Writer};
 use crate::error::Classify;
+use crate::metrics::measured::Measured;
+use crate::metrics::{Done, Recorder};
 use crate::output;
 use crate::pause::SystemClock;
 use crate::source::kafka::Commits;
@@ -47,7 +49,7 @@ type Refused = Option<Vec<(usize, String)>>;
 
 /// The stages that write.
 pub(super) struct Deliverer<'a> {
-    delivery: Delivery<Commits, Client, SystemClock>,
+    delivery: Delivery<Commits, Measured<Client>, SystemClock>,
     ends: Ends<'a>,
     started: Option<Instant>,
 }
@@ -59,6 +61,7 @@ struct Ends<'a> {
     letters: Letters,
     book: Book,
     handovers: Handovers,
+    recorder: Arc<Recorder>,
     /// Where records and rows are printed, if they are.
     print: Option<&'a mut dyn Write>,
     summary: Summary,
@@ -71,11 +74,14 @@ impl<'a> Deliverer<'a> {
         letters: Letters,
         book: Book,
         handovers: Handovers,
+        recorder: Arc<Recorder>,
         print: Option<&'a mut dyn Write>,
     ) -> Self {
         let client = reach.client.clone().filter(|_| matches!(rows, Rows::ClickHouse));
+        let client = client.map(|target| Measured { target, recorder: recorder.clone() });
         let delivery = Delivery::new(reach.commits.clone(), client, SystemClock);
-        let ends = Ends { reach, rows, letters, book, handovers, print, summary: Summary::default() };
+        let summary = Summary::default();
+        let ends = Ends { reach, rows, letters, book, handovers, recorder, print, summary };
         Deliverer { delivery, ends, started: None }
     }
 
@@ -167,6 +173,9 @@ impl Work for Writing<'_, '_> {
             }
         };
         let dry = matches!(self.ends.rows, Rows::Nowhere);
+        if !dry {
+            self.ends.recorder.landed(table, (part.identities.len() - refused.len()) as u64);
+        }
         if let Some(out) = &mut self.ends.print {
             let gone: Vec<usize> = refused.iter().map(|(row, _)| *row).collect();
             output::print_rows(out, table, &part.body, &told, &gone, dry)?;
@@ -224,11 +233,27 @@ impl Work for Writing<'_, '_> {
     fn done(&mut self) -> Result<()> {
         self.ends.summary.count(self.prepared, &self.tally);
         self.ends.handovers.done(self.prepared);
+        self.record();
         Ok(())
     }
 }
 
 impl Writing<'_, '_> {
+    /// Records that the batch is done.
+    fn record(&self) {
+        let (recorder, tally) = (&self.ends.recorder, &self.tally);
+        let Tally { kept, filtered, not_changes, .. } = *tally;
+        recorder.done(Done { kept, filtered: filtered - not_changes, not_changes });
+        for rejection in self.prepared.rejections.iter().chain(&self.refused) {
+            recorder.rejected(rejection.stage);
+        }
+        let newest = self.prepared.decoded.changes.iter().filter_map(|change| change.committed_at_us).max();
+        if let (Some(newest), true) = (newest, kept > 0) {
+            let behind = jiff::Timestamp::now().as_microsecond().saturating_sub(newest);
+            recorder.lagged(Duration::from_micros(u64::try_from(behind).unwrap_or(0)));
+        }
+    }
+
     /// A truncate has a place among the records of its partition, and among no others.
     fn check_order_of_emptied(&self) -> Result<()> {
         let (emptied, commits) = (self.prepared.emptied.first(), &self.ends.reach.commits);

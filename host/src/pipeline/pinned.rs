@@ -115,6 +115,8 @@ impl Pinned {
         }
         self.note_use();
         self.control.capture(&source.batch);
+        let batch = &source.batch;
+        self.control.recorder().received(batch.records.len() as u64, batch.arena.len() as u64);
         let choice = self.choose(&source)?;
         let preparer = match (&choice, &mut self.then) {
             (Choice::Then, Some(then)) => then,
@@ -122,6 +124,7 @@ impl Pinned {
         };
         let mut prepared = preparer.prepare(source, stop)?;
         if let Some(prepared) = &mut prepared {
+            prepared.calls.iter().for_each(|call| self.control.recorder().called(call));
             prepared.by_another = choice == Choice::NowInItsPlace;
             if choice == Choice::Now {
                 self.control.shade(prepared);
@@ -276,6 +279,7 @@ mod tests {
     use crate::config::secret::Named;
     use crate::config::{Request, Surroundings};
     use crate::debezium::fixture;
+    use crate::metrics::Metrics;
     use crate::pins::deployed::By;
     use crate::pipeline::control::Candidate;
     use crate::signal::Shutdown;
@@ -300,7 +304,7 @@ mod tests {
         let request = Request { flags, ..Request::default() };
         let settings = crate::config::load_one(&request, &Surroundings::default()).unwrap().settings;
         let sandbox = Sandbox::alone(settings.compiling()).unwrap();
-        let control = Control::new(settings, sandbox, Handle::current());
+        let control = Control::new(settings, sandbox, Handle::current(), &Metrics::default());
         let begun = control.begin().unwrap();
         Pinned::open(&control, begun, None, None).unwrap()
     }

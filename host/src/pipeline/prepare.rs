@@ -19,6 +19,7 @@ use crate::dead_letter::Stage;
 use crate::debezium::shape::Shape;
 use crate::debezium::{Decoded, Decoder, Op, Rejected};
 use crate::error::Classify;
+use crate::metrics::Call;
 use crate::source::SourceBatch;
 use crate::source::kafka::ownership::Partition;
 use crate::transform::Transform;
@@ -109,6 +110,8 @@ pub(super) struct Prepared {
     pub emptied: Vec<Emptied>,
     pub rejections: Vec<Rejection>,
     pub counts: Counts,
+    /// How the calls of the transform ended.
+    pub calls: Vec<Call>,
     pub profile: Arc<Profile>,
     pub maker: Arc<Maker>,
     /// Whether another transform sealed the range, and is gone.
@@ -163,7 +166,9 @@ impl Preparer {
         let give_up = || stop.give_up();
         let transformed =
             run::run(&self.transform, &mut self.plans, &source.batch, &decoded, shape, &give_up);
-        let Some(Transformed { rows, kept, filtered, rejected }) = transformed else { return Ok(None) };
+        let Some(Transformed { rows, kept, filtered, rejected, calls }) = transformed else {
+            return Ok(None);
+        };
         let mut rejections = Vec::new();
         reject(&mut rejections, Stage::Decode, decoded.rejected.clone());
         reject(&mut rejections, Stage::Transform, rejected);
@@ -196,8 +201,18 @@ impl Preparer {
             parts.push(Part { table, binding, rows, identities: vec![], body: vec![], replaced });
         }
         let (maker, by_another) = (self.maker.clone(), false);
-        let mut prepared =
-            Prepared { source, decoded, parts, emptied, rejections, counts, profile, maker, by_another };
+        let mut prepared = Prepared {
+            source,
+            decoded,
+            parts,
+            emptied,
+            rejections,
+            counts,
+            calls,
+            profile,
+            maker,
+            by_another,
+        };
         let transform = &self.maker.transform;
         prepared.refuse_too_large(transform, &mut refused);
         let same_key = prepared.keep_last_of_key(transform);

@@ -37,12 +37,15 @@ use crate::config::{BatchLimits, Bounds, Kafka, Start};
 use crate::delivery::Log;
 use crate::epochs::Epochs;
 use crate::error::Classify;
+use crate::metrics::Recorder;
 use crate::signal::Shutdown;
 
 /// The longest wait of one poll: group membership, signals and ages are looked at in between.
 const POLL: Duration = Duration::from_millis(50);
 /// How long the group may take until that is said.
 const SAY_WAITING: Duration = Duration::from_secs(4);
+/// How often it is recorded where the partitions stand, by what librdkafka knows of them.
+const POSITIONS_EVERY_MS: &str = "5000";
 /// How often the group's progress is asked for.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Records taken at most before ages and flow control are looked at.
@@ -97,7 +100,7 @@ pub type Leave = Box<dyn Fn() -> bool + Send + Sync>;
 
 /// Checks that the brokers answer, then joins the group. Batches keep the records' `headers` of these names.
 /// A dry run commits nothing. Without `epochs`, topics that are made anew are not told from those before. What waits
-/// for the brokers asks `leave` whether to go on.
+/// for the brokers asks `leave` whether to go on. Where the partitions stand is recorded.
 pub fn open(
     source: &Kafka,
     limits: BatchLimits,
@@ -105,11 +108,13 @@ pub fn open(
     dry_run: bool,
     epochs: Option<Arc<Epochs>>,
     leave: Leave,
+    recorder: Arc<Recorder>,
 ) -> Result<(KafkaInput, Commits)> {
     let ownership = Arc::new(Ownership::default());
     let earliest = source.start == Start::Earliest;
-    let context = HostContext::new(ownership.clone(), earliest, dry_run, epochs, leave);
+    let context = HostContext::new(ownership.clone(), earliest, dry_run, epochs, leave, recorder);
     let consumer: HostConsumer = client::settings(source)
+        .set("statistics.interval.ms", POSITIONS_EVERY_MS)
         .create_with_context(context)
         .context("the Kafka client refuses its settings")
         .usage()?;

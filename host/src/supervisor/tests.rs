@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::config::layer::Layer;
 use crate::config::{Request, Surroundings};
+use crate::metrics::Metrics;
 use crate::transform::compile::Compiling;
 use crate::transform::sandbox::Sandbox;
 
@@ -35,6 +36,10 @@ fn settings(name: &str, bound: Option<Duration>) -> Settings {
 }
 
 fn stage(names: &[&str], bound: Option<Duration>) -> Stage {
+    staged(names, bound, false)
+}
+
+fn staged(names: &[&str], bound: Option<Duration>, alone: bool) -> Stage {
     let mut ends = BTreeMap::new();
     let mut told = BTreeMap::new();
     for name in names {
@@ -55,10 +60,11 @@ fn stage(names: &[&str], bound: Option<Duration>) -> Stage {
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let sandbox = Sandbox::alone(Compiling::default()).unwrap();
-    let control =
-        |name: &&str| Control::new(settings(name, bound), sandbox.clone(), runtime.handle().clone());
+    let control = |name: &&str| {
+        Control::new(settings(name, bound), sandbox.clone(), runtime.handle().clone(), &Metrics::default())
+    };
     let pipelines = names.iter().map(control).collect();
-    let supervisor = Supervisor::with(pipelines, Box::new(run));
+    let supervisor = Supervisor::with(pipelines, alone, Box::new(run));
     let (shutdown, (is_over, over)) = (Shutdown::new(), channel());
     let (of, until, handle) = (supervisor.clone(), shutdown.clone(), runtime.handle().clone());
     thread::spawn(move || {
@@ -155,4 +161,20 @@ fn a_process_of_bounded_pipelines_ends_when_all_have_and_with_the_code_for_which
     assert_eq!(error.to_string(), "2 of 3 pipelines failed: b (exit 2), c (exit 3)");
     assert_eq!(error::exit_of(&error), Exit::Environment);
     drop(stage.runtime);
+}
+
+#[test]
+fn a_process_that_is_there_for_one_pipeline_ends_with_its_error_and_not_by_a_pause() {
+    let stage = staged(&["a"], None, true);
+    stage.is("a", "running");
+    stage.supervisor.pause(&"a".into());
+    stage.is("a", "paused");
+    stage.supervisor.resume(&"a".into());
+    stage.is("a", "running");
+    stage.end("a", Err(anyhow!("connection refused")).environment().help("start it"));
+    let error = stage.over().1.unwrap_err();
+    assert_eq!(
+        (error::exit_of(&error), error.to_string().as_str(), error::help_of(&error)),
+        (Exit::Environment, "connection refused", Some("start it"))
+    );
 }

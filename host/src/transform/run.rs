@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::answer::Answer;
 use super::keyed::{self, Standing};
@@ -13,6 +14,7 @@ use crate::batch::Batch;
 use crate::columns::{self, Cells, Column};
 use crate::debezium::shape::Shape;
 use crate::debezium::{Decoded, Op, Rejected};
+use crate::metrics::{Call, Outcome};
 
 /// Changes of one table that must fail alone, one after the other, before the rest of the batch is given up
 /// with them: a transform that fails on every change must not cost a call for each.
@@ -80,6 +82,8 @@ pub struct Transformed {
     pub filtered: u64,
     /// Changes that cannot be processed; ascending by record.
     pub rejected: Vec<Rejected>,
+    /// How the calls of the transform ended, in their order.
+    pub calls: Vec<Call>,
 }
 
 /// The plans of the shapes seen so far.
@@ -144,6 +148,7 @@ pub fn run(
         rows_of: vec![0; decoded.changes.len()],
         lone_failures: 0,
         answered_bytes: 0,
+        fuel: 0,
     };
     for (id, changes) in groups {
         run.shape(plans, &shape(id), changes);
@@ -165,6 +170,8 @@ struct Run<'a> {
     lone_failures: usize,
     /// What the transform handed back so far, bytes.
     answered_bytes: usize,
+    /// What calls have used so far, those that failed too.
+    fuel: u64,
 }
 
 impl Run<'_> {
@@ -179,6 +186,7 @@ impl Run<'_> {
     fn patiently<T>(&mut self, call: impl Fn(&mut Instance) -> Result<T, CallError>) -> Result<T, CallError> {
         loop {
             let done = self.instance().and_then(&call);
+            self.fuel = self.fuel.saturating_add(self.instance.as_ref().map_or(0, Instance::fuel_used));
             let Err(error) = &done else { return done };
             self.instance = None;
             if !self.patience.waits_after(error) {
@@ -283,13 +291,17 @@ impl Run<'_> {
         changes: usize,
         columns: &[Column],
     ) -> Result<Answer, CallError> {
-        self.patiently(|instance| {
+        let (begin, fuel_before) = (Instant::now(), self.fuel);
+        let answer = self.patiently(|instance| {
             // The contract: `prepare` comes before `apply` in each instance, and always gives the same.
             if instance.prepare(shape)? != *plan {
                 return Err(CallError::Lied("prepare gave another plan for the same table".into()));
             }
             instance.apply(shape.id, plan, changes, columns)
-        })
+        });
+        let fuel = self.fuel.saturating_sub(fuel_before);
+        self.out.calls.push(Call { outcome: outcome(&answer), fuel, took: begin.elapsed() });
+        answer
     }
 
     fn take(&mut self, first_output: usize, changes: &[u32], answer: Answer) {
@@ -378,6 +390,16 @@ impl Run<'_> {
         self.out.kept = kept.iter().filter(|kept| **kept).count() as u64;
         let rest = kept.len() as u64 - self.out.kept;
         self.out.filtered = rest.saturating_sub(self.out.rejected.len() as u64);
+    }
+}
+
+/// How a call ended, for those who count.
+fn outcome(answer: &Result<Answer, CallError>) -> Outcome {
+    match answer {
+        Ok(answer) if answer.parts.iter().all(|part| part.rows.is_empty()) => Outcome::Filtered,
+        Ok(_) => Outcome::Rows,
+        Err(CallError::Returned(_) | CallError::Lied(_)) => Outcome::Error,
+        Err(CallError::Trapped(_) | CallError::Slow(_) | CallError::Busy(_)) => Outcome::Trap,
     }
 }
 

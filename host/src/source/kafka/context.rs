@@ -15,6 +15,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::base_consumer::BaseConsumer;
 use rdkafka::consumer::{Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -25,6 +26,7 @@ use crate::clickhouse::topics;
 use crate::commit::{self, Committed, Position};
 use crate::epochs::{Epochs, Incarnation, Owner};
 use crate::error::Classify;
+use crate::metrics::{self, Recorder};
 use crate::pause::pause;
 
 /// How long one request for positions may take, and the waits between two attempts.
@@ -65,6 +67,7 @@ pub(super) struct HostContext {
     /// See [`Position::written_to`]; it stays in the commits until it is passed.
     written_to: Mutex<HashMap<Partition, i64>>,
     feeds: Feeds,
+    recorder: Arc<Recorder>,
 }
 
 impl HostContext {
@@ -74,6 +77,7 @@ impl HostContext {
         dry_run: bool,
         epochs: Option<Arc<Epochs>>,
         leave: Leave,
+        recorder: Arc<Recorder>,
     ) -> Self {
         HostContext {
             ownership,
@@ -87,6 +91,7 @@ impl HostContext {
             end: OnceLock::new(),
             written_to: Mutex::default(),
             feeds: Feeds::default(),
+            recorder,
         }
     }
 
@@ -329,6 +334,21 @@ impl ClientContext for HostContext {
             // once what it waits for, in `error`.
             _ => tracing::debug!(target: "librdkafka", "{facility}: {message}"),
         }
+    }
+
+    /// Where the partitions stand that are read here. What is below 0 is not known.
+    fn stats(&self, statistics: Statistics) {
+        let mut positions = Vec::new();
+        for (topic, facts) in &statistics.topics {
+            let topic: Arc<str> = topic.as_str().into();
+            let read = facts.partitions.values().filter(|partition| partition.fetch_state == "active");
+            positions.extend(read.map(|partition| {
+                let known = |offset: i64| Some(offset).filter(|offset| *offset >= 0);
+                let (committed, end) = (known(partition.committed_offset), known(partition.ls_offset));
+                (topic.clone(), partition.partition, metrics::Position { committed, end })
+            }));
+        }
+        self.recorder.positions_are(positions);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

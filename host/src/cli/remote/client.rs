@@ -1,0 +1,181 @@
+//! The client of the admin interface.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::{Method, StatusCode, Url};
+use serde::de::DeserializeOwned;
+use tokio::runtime::Runtime;
+
+use crate::admin::problem::Problem;
+use crate::config::secret::Secret;
+use crate::error::Classify;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Far longer than any answer takes.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// An answer's length at most: the log lines that the host keeps of a pipeline are far less.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
+
+/// A host that is asked.
+pub struct Client {
+    http: reqwest::Client,
+    url: Url,
+    token: Option<HeaderValue>,
+    runtime: Runtime,
+}
+
+impl Client {
+    /// The host at `url`. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// A token that no header can hold.
+    pub fn new(url: &Url, token: Option<&Secret>) -> Result<Self> {
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(REQUEST_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .context("setting up the HTTP client")?;
+        let token = match token {
+            None => None,
+            Some(token) => {
+                let header = HeaderValue::from_str(&format!("Bearer {}", token.expose()));
+                // The error would show the token.
+                let mut header =
+                    header.map_err(|_| anyhow!("the token has characters that no token has")).usage()?;
+                header.set_sensitive(true);
+                Some(header)
+            }
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot start the HTTP client")
+            .environment()?;
+        Ok(Client { http, url: url.clone(), token, runtime })
+    }
+
+    /// Asks.
+    ///
+    /// # Errors
+    /// The host is not reached, exit 3; it refuses, exit 2.
+    pub fn ask(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> Result<String> {
+        let (status, text) = self.answer(method, path, query)?;
+        if status.is_success() { Ok(text) } else { Err(refusal(status, &text, &self.place())) }
+    }
+
+    /// Asks, and takes any answer for one.
+    ///
+    /// # Errors
+    /// The host is not reached, exit 3.
+    pub fn answer(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<(StatusCode, String)> {
+        let mut url = self.url.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let mut request = self.http.request(method, url);
+        if let Some(token) = &self.token {
+            request = request.header(AUTHORIZATION, token.clone());
+        }
+        let answered = self.runtime.block_on(async {
+            let mut answer = request.send().await?;
+            let status = answer.status();
+            let mut text = Vec::new();
+            while let Some(bytes) = answer.chunk().await?.filter(|_| text.len() < MAX_ANSWER_BYTES) {
+                text.extend_from_slice(&bytes);
+            }
+            Ok::<_, reqwest::Error>((status, text))
+        });
+        let (status, text) = answered
+            .map_err(|error| error.without_url())
+            .with_context(|| format!("cannot reach {}", self.place()))
+            .environment()
+            .help("is the host running with --admin-listen, and is --admin its address?")?;
+        Ok((status, String::from_utf8_lossy(&text).into_owned()))
+    }
+
+    fn place(&self) -> String {
+        format!("the host's admin interface at {}", self.url)
+    }
+}
+
+/// What an answer says that is no success.
+fn refusal(status: StatusCode, text: &str, place: &str) -> anyhow::Error {
+    let (what, help) = match serde_json::from_str::<Problem>(text) {
+        Ok(Problem { detail, help, code, .. }) => (anyhow!("{detail} ({code})"), help),
+        Err(_) => {
+            let what = anyhow!("{place} answers {status}, and not as Rowgate's host does");
+            (what, Some("is --admin the address of a host?".to_owned()))
+        }
+    };
+    let failed: Result<()> = match status.as_u16() {
+        429 | 502..=504 => Err(what).environment(),
+        500.. => Err(what),
+        _ => Err(what).usage(),
+    };
+    let failed = match help {
+        Some(help) => failed.help(help),
+        None => failed,
+    };
+    match failed {
+        Err(error) => error,
+        Ok(()) => anyhow!("an answer without a success is none"),
+    }
+}
+
+/// An answer's value.
+///
+/// # Errors
+/// It is no such value: the host is of another version.
+pub fn read<T: DeserializeOwned>(answer: &str) -> Result<T> {
+    serde_json::from_str(answer)
+        .context("the host's answer is not what this version expects")
+        .environment()
+        .help("use the command of the host's own version")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Exit, exit_of, help_of};
+
+    #[test]
+    fn a_refusal_says_what_the_host_said_and_has_the_class_of_its_status() {
+        let problem = |status: u16| {
+            let status = StatusCode::from_u16(status).unwrap();
+            let text =
+                serde_json::to_string(&Problem::new(status, "a_code", "no such thing").help("look")).unwrap();
+            refusal(status, &text, "the host")
+        };
+        for (status, exit) in [
+            (400, Exit::Usage),
+            (401, Exit::Usage),
+            (404, Exit::Usage),
+            (409, Exit::Usage),
+            (429, Exit::Environment),
+            (500, Exit::Internal),
+            (503, Exit::Environment),
+        ] {
+            let error = problem(status);
+            assert_eq!(
+                (exit_of(&error), error.to_string()),
+                (exit, "no such thing (a_code)".to_owned()),
+                "{status}"
+            );
+            assert_eq!(help_of(&error), Some("look"));
+        }
+        let error = refusal(StatusCode::OK, "<html>", "the host");
+        assert_eq!(error.to_string(), "the host answers 200 OK, and not as Rowgate's host does");
+    }
+}
