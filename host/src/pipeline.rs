@@ -185,13 +185,15 @@ impl<'a> Stages<'a> {
             Source::Kafka(source) => {
                 let headers = header_names(settings);
                 let (input, commits) = kafka::open(
+                // Nobody else asks where partitions stand, and librdkafka says it as JSON of everything.
+                let recorder = settings.admin.as_ref().map(|_| control.recorder().clone());
                     source,
                     settings.batch,
                     headers,
                     settings.dry_run,
                     epochs,
                     stop.leave(),
-                    control.recorder().clone(),
+                    recorder,
                 )?;
                 preparer.prune(&commits);
                 (Input::Kafka(Box::new(input)), Some(commits))

@@ -100,7 +100,7 @@ pub type Leave = Box<dyn Fn() -> bool + Send + Sync>;
 
 /// Checks that the brokers answer, then joins the group. Batches keep the records' `headers` of these names.
 /// A dry run commits nothing. Without `epochs`, topics that are made anew are not told from those before. What waits
-/// for the brokers asks `leave` whether to go on. Where the partitions stand is recorded.
+/// for the brokers asks `leave` whether to go on. Where the partitions stand is recorded, if there is a recorder.
 pub fn open(
     source: &Kafka,
     limits: BatchLimits,
@@ -108,16 +108,17 @@ pub fn open(
     dry_run: bool,
     epochs: Option<Arc<Epochs>>,
     leave: Leave,
-    recorder: Arc<Recorder>,
+    recorder: Option<Arc<Recorder>>,
 ) -> Result<(KafkaInput, Commits)> {
     let ownership = Arc::new(Ownership::default());
     let earliest = source.start == Start::Earliest;
+    let mut settings = client::settings(source);
+    if recorder.is_some() {
+        settings.set("statistics.interval.ms", POSITIONS_EVERY_MS);
+    }
     let context = HostContext::new(ownership.clone(), earliest, dry_run, epochs, leave, recorder);
-    let consumer: HostConsumer = client::settings(source)
-        .set("statistics.interval.ms", POSITIONS_EVERY_MS)
-        .create_with_context(context)
-        .context("the Kafka client refuses its settings")
-        .usage()?;
+    let consumer: HostConsumer =
+        settings.create_with_context(context).context("the Kafka client refuses its settings").usage()?;
     let topics: Vec<&str> = source.topics.iter().map(|topic| topic.as_str()).collect();
     client::check_brokers(&consumer, source)?;
     consumer.subscribe(&topics).with_context(|| format!("subscribing to {topics:?}")).usage()?;

@@ -67,7 +67,7 @@ pub(super) struct HostContext {
     /// See [`Position::written_to`]; it stays in the commits until it is passed.
     written_to: Mutex<HashMap<Partition, i64>>,
     feeds: Feeds,
-    recorder: Arc<Recorder>,
+    recorder: Option<Arc<Recorder>>,
 }
 
 impl HostContext {
@@ -77,7 +77,7 @@ impl HostContext {
         dry_run: bool,
         epochs: Option<Arc<Epochs>>,
         leave: Leave,
-        recorder: Arc<Recorder>,
+        recorder: Option<Arc<Recorder>>,
     ) -> Self {
         HostContext {
             ownership,
@@ -339,6 +339,7 @@ impl ClientContext for HostContext {
     /// Where the partitions stand that are read here. What is below 0 is not known.
     fn stats(&self, statistics: Statistics) {
         let mut positions = Vec::new();
+        let Some(recorder) = &self.recorder else { return };
         for (topic, facts) in &statistics.topics {
             let topic: Arc<str> = topic.as_str().into();
             let read = facts.partitions.values().filter(|partition| partition.fetch_state == "active");
@@ -348,7 +349,7 @@ impl ClientContext for HostContext {
                 (topic.clone(), partition.partition, metrics::Position { committed, end })
             }));
         }
-        self.recorder.positions_are(positions);
+        recorder.positions_are(positions);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
