@@ -90,12 +90,13 @@ pub async fn metrics(State(admin): State<Admin>) -> Result<Response, Problem> {
     let labels = |status: &Status| {
         let control = supervisor.control(&status.id)?;
         let (name, state) = (control.settings().name_in_tenant(), status.state.word());
-        Some((vec![("tenant", tenant_of(control)), ("pipeline", name), ("state", state)], 1))
+        let labels = [("tenant", tenant_of(control)), ("pipeline", name), ("state", state)];
+        Some((labels.map(|(label, value)| (label, value.to_owned())).to_vec(), 1))
     };
     let values = all.iter().filter_map(labels).take(MAX_SERIES);
     let values = values.collect();
     let gauge = Gauge { name: "pipeline_state", about: "What each pipeline is at: 1 for its state", values };
-    let body = text::render(&admin.shared.metrics, &[gauge]).map_err(|error| {
+    let body = text::render(&admin.shared.metrics, vec![gauge]).map_err(|error| {
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", format!("no metrics: {error}"))
     })?;
     Ok(([(header::CONTENT_TYPE, text::CONTENT_TYPE)], body).into_response())

@@ -1,6 +1,6 @@
 //! All metrics as text, in the form that Prometheus reads (OpenMetrics 1.0).
 
-use std::fmt::{self, Write};
+use std::fmt;
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
@@ -18,39 +18,39 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 const PREFIX: &str = "rowgate";
 
 /// A gauge that is known at the moment: its name, what it says, and its values with their labels.
-pub struct Gauge<'a> {
+#[derive(Debug)]
+pub struct Gauge {
     /// Without the prefix.
     pub name: &'static str,
     /// One line.
     pub about: &'static str,
     /// Labels and values.
-    pub values: Vec<(Vec<(&'static str, &'a str)>, i64)>,
+    pub values: Vec<(Vec<(&'static str, String)>, i64)>,
+}
+
+impl Collector for Gauge {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let mut family = encoder.encode_descriptor(self.name, self.about, None, MetricType::Gauge)?;
+        for (labels, value) in &self.values {
+            family.encode_family(&labels.as_slice())?.encode_gauge(value)?;
+        }
+        Ok(())
+    }
 }
 
 /// All metrics: what pipelines recorded, and `gauges`.
 ///
 /// # Errors
 /// None that a text in memory has.
-pub fn render(metrics: &Metrics, gauges: &[Gauge<'_>]) -> Result<String, fmt::Error> {
+pub fn render(metrics: &Metrics, gauges: Vec<Gauge>) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix(PREFIX);
     registry.register_collector(Box::new(metrics.clone()));
-    let mut out = String::new();
-    text::encode_registry(&mut out, &registry)?;
     for gauge in gauges {
-        let Gauge { name, about, values } = gauge;
-        writeln!(out, "# HELP {PREFIX}_{name} {about}.\n# TYPE {PREFIX}_{name} gauge")?;
-        for (labels, value) in values {
-            let labels: Vec<String> =
-                labels.iter().map(|(label, text)| format!("{label}=\"{}\"", escaped(text))).collect();
-            writeln!(out, "{PREFIX}_{name}{{{}}} {value}", labels.join(","))?;
-        }
+        registry.register_collector(Box::new(gauge));
     }
-    text::encode_eof(&mut out)?;
+    let mut out = String::new();
+    text::encode(&mut out, &registry)?;
     Ok(out)
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 /// Recorders that are shown as one: one with a place of its own, or all that have none.
@@ -262,7 +262,7 @@ mod tests {
         recorder.landed("orders", 6);
         recorder.positions_are(vec![("gone".into(), 7, Position::default())]);
         recorder.positions_are(vec![("t".into(), 0, Position { committed: Some(90), end: Some(100) })]);
-        let text = render(&metrics, &[]).unwrap();
+        let text = render(&metrics, vec![]).unwrap();
         for line in [
             "rowgate_build_info{version=\"0.1.0\",contract=\"rowgate:transform@0.1\"} 1",
             "rowgate_records_received_total{tenant=\"shop\",pipeline=\"orders\"} 10",
@@ -286,9 +286,9 @@ mod tests {
         let metrics = Metrics::default();
         let recorder = metrics.recorder("shop", "orders");
         recorder.landed("orders", 1);
-        assert!(render(&metrics, &[]).unwrap().contains("tenant=\"shop\""));
+        assert!(render(&metrics, vec![]).unwrap().contains("tenant=\"shop\""));
         drop(recorder);
-        assert!(!render(&metrics, &[]).unwrap().contains("tenant=\"shop\""));
+        assert!(!render(&metrics, vec![]).unwrap().contains("tenant=\"shop\""));
     }
 
     #[test]
@@ -301,7 +301,7 @@ mod tests {
             recorder.landed("t", 1);
             recorder.positions_are(vec![("t".into(), 0, Position { committed: Some(1), end: None })]);
         }
-        let text = render(&metrics, &[]).unwrap();
+        let text = render(&metrics, vec![]).unwrap();
         for (family, total) in [
             ("rowgate_records_received_total{", recorders.len()),
             ("rowgate_sink_rows_written_total{", recorders.len()),
@@ -317,7 +317,7 @@ mod tests {
         drop(recorders);
         let recorder = metrics.recorder("shop", "late");
         recorder.landed("t", 1);
-        assert!(render(&metrics, &[]).unwrap().contains("pipeline=\"late\",table=\"t\""));
+        assert!(render(&metrics, vec![]).unwrap().contains("pipeline=\"late\",table=\"t\""));
     }
 
     #[test]
@@ -326,8 +326,9 @@ mod tests {
         let hostile = "a\"} 1\nrowgate_x{y=\"\\";
         let recorder = metrics.recorder(hostile, "p");
         recorder.landed(hostile, 1);
-        let gauge = Gauge { name: "g", about: "A gauge", values: vec![(vec![("tenant", hostile)], 1)] };
-        let text = render(&metrics, &[gauge]).unwrap();
+        let gauge =
+            Gauge { name: "g", about: "A gauge", values: vec![(vec![("tenant", hostile.to_owned())], 1)] };
+        let text = render(&metrics, vec![gauge]).unwrap();
         assert!(!text.lines().any(|line| line.starts_with("rowgate_x")), "{text}");
     }
 }
