@@ -4,7 +4,7 @@
 //! follows an attempt of unknown outcome is verified by the rows' identities, since a token alone can lose a
 //! batch: the server logs it before the part is committed (promises D3 and D4 of `docs/invariants.md`).
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use anyhow::{Result, anyhow};
 use super::client::MAX_EXECUTION_TIME_S;
 use super::request::Insert;
 use super::response::{Class, Failure};
-use super::session;
+use super::session::{self, Session};
 use super::target::{Look, Target};
 use crate::chaos::{self, Bug};
 use crate::error::Classify;
@@ -105,11 +105,18 @@ pub trait Tie {
     /// What only a person can end.
     fn reseal(&self, series: u32) -> Result<bool>;
 
+    /// The writer's session.
+    fn sessions(&self) -> &RefCell<Session>;
+
     /// The session that the next attempt goes in.
-    fn session(&self) -> Option<String>;
+    fn session(&self) -> Option<String> {
+        self.sessions().borrow().name().map(str::to_owned)
+    }
 
     /// An attempt in the session had no good end: it may still run, or begin.
-    fn doubt(&self);
+    fn doubt(&self) {
+        self.sessions().borrow_mut().doubt();
+    }
 
     /// Where there is doubt, closes that session and takes another, which stands in the range's seal; false where the
     /// range is given up.

@@ -190,12 +190,8 @@ impl Tie for Tied<'_> {
         self.writer.seal()
     }
 
-    fn session(&self) -> Option<String> {
-        self.writer.session.borrow().name().map(str::to_owned)
-    }
-
-    fn doubt(&self) {
-        self.writer.session.borrow_mut().doubt();
+    fn sessions(&self) -> &RefCell<Session> {
+        &self.writer.session
     }
 
     fn settle(&self) -> Result<Result<bool, Failure>> {

@@ -409,12 +409,8 @@ impl Tie for Landing<'_> {
         Ok(true)
     }
 
-    fn session(&self) -> Option<String> {
-        self.retrier.session.borrow().name().map(str::to_owned)
-    }
-
-    fn doubt(&self) {
-        self.retrier.session.borrow_mut().doubt();
+    fn sessions(&self) -> &RefCell<Session> {
+        &self.retrier.session
     }
 
     fn settle(&self) -> Result<Result<bool, Failure>> {
