@@ -2,10 +2,10 @@
 //! machine at this time has no room or no time for must not become a dead letter (promise S14 of
 //! `docs/invariants.md`).
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::CallError;
+use crate::pause::pause;
 
 /// Calls of a batch that took too long and are repeated; any more are taken as the transform's fault.
 const SLOW_CALLS: u32 = 3;
@@ -13,8 +13,6 @@ const SLOW_CALLS: u32 = 3;
 const MIN_WAIT: Duration = Duration::from_millis(50);
 /// The longest wait.
 const MAX_WAIT: Duration = Duration::from_secs(2);
-/// How often it is asked meanwhile whether to give up.
-const STEP: Duration = Duration::from_millis(50);
 /// How often it is said that there is still no room.
 const SAY_EVERY: Duration = Duration::from_secs(10);
 
@@ -48,17 +46,10 @@ impl<'a> Patience<'a> {
             self.said = Some(Instant::now());
             tracing::warn!("the transform is called again: {error}");
         }
-        let until = Instant::now() + self.wait.mul_f64(0.5 + fastrand::f64() / 2.0);
+        let wait = self.wait.mul_f64(0.5 + fastrand::f64() / 2.0);
         self.wait = (self.wait * 2).min(MAX_WAIT);
-        while !(self.give_up)() {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return true;
-            }
-            thread::sleep(left.min(STEP));
-        }
-        self.is_over = true;
-        false
+        self.is_over = !pause(wait, self.give_up);
+        !self.is_over
     }
 }
 
@@ -81,7 +72,7 @@ mod tests {
         let asked = std::cell::Cell::new(0);
         let give_up = || {
             asked.set(asked.get() + 1);
-            asked.get() > 20
+            asked.get() > 60
         };
         let mut patience = Patience::new(&give_up);
         let mut calls = 0;
