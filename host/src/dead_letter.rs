@@ -13,7 +13,7 @@ pub mod text;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -29,6 +29,7 @@ use crate::clickhouse::native::{Block, Encoding};
 use crate::config;
 use crate::debezium::value::{self, Value};
 use crate::error::Classify;
+use crate::locked::locked;
 
 /// How long the broker may take to acknowledge a batch's dead letters.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(60);
@@ -150,7 +151,7 @@ impl ProducerContext for Reports {
 
     fn delivery(&self, result: &DeliveryResult<'_>, _: ()) {
         if let Err((error, _)) = result {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error.clone());
+            locked(&self.0).get_or_insert(error.clone());
         }
     }
 }
@@ -237,7 +238,7 @@ fn produce(producer: &BaseProducer<Reports>, topic: &str, letters: &[DeadLetter<
     }
     let place = || format!("writing dead letters to topic {topic}");
     producer.flush(FLUSH_TIMEOUT).with_context(place).environment()?;
-    match producer.context().0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+    match locked(&producer.context().0).take() {
         None => Ok(()),
         Some(error) => Err(error)
             .with_context(place)

@@ -6,12 +6,13 @@
 //! is kept in the target database; this is the part that decides, apart from reading and writing.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use anyhow::{Result, anyhow};
 
 use crate::chaos::{self, Bug};
 use crate::error::Classify;
+use crate::locked::locked;
 
 /// The most epochs that a topic can have: a version has 16 bits for them.
 const LAST_EPOCH: u16 = u16::MAX;
@@ -94,7 +95,7 @@ pub struct Epochs(Mutex<HashMap<String, Vec<Line>>>);
 impl Epochs {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Vec<Line>>> {
         // No code panics while it holds the lock, and the map is whole between statements.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0)
     }
 
     /// Adds what was written down, by this host or another. Of lines of one id the greatest epoch and number of

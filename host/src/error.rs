@@ -85,9 +85,9 @@ impl<T, E: Into<anyhow::Error>> Classify<T> for Result<T, E> {
     }
 }
 
-/// Marks `error` with the class of exit that another one calls for.
-pub fn of_class(error: anyhow::Error, exit: Exit) -> anyhow::Error {
-    mark(error, Some(exit), None)
+/// Marks `error` with the class of exit that something else calls for, and with its advice, if it has one.
+pub fn of_class(error: anyhow::Error, exit: Exit, help: Option<String>) -> anyhow::Error {
+    mark(error, Some(exit), help)
 }
 
 fn mark(error: impl Into<anyhow::Error>, exit: Option<Exit>, help: Option<String>) -> anyhow::Error {

@@ -34,8 +34,10 @@ pub mod cli;
 pub mod config;
 pub mod error;
 mod folder;
+mod locked;
 pub mod metrics;
 mod pause;
+mod random;
 pub mod signal;
 pub mod telemetry;
 #[cfg(test)]

@@ -11,11 +11,12 @@ pub mod text;
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use self::histogram::{Seconds, Sizes};
 use crate::dead_letter::Stage;
+use crate::locked::locked;
 
 /// Series that one family may have, over all pipelines; what is beyond is added up as `other`. A thousand is what
 /// a small Prometheus takes without noticing, and more than a person reads.
@@ -360,9 +361,4 @@ impl<K: Eq + Hash, V: Default> Labelled<K, V> {
         }
         look(None, &self.other);
     }
-}
-
-/// The lock on what only one thread changes at a time; a panic elsewhere does not make it useless.
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

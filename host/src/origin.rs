@@ -20,7 +20,7 @@ use crate::error::Classify;
 use crate::transform::digest;
 
 /// What a digest is written after.
-const SHA256: &str = "sha256:";
+pub(crate) const SHA256: &str = "sha256:";
 /// A signature's text at most, bytes; minisign's own bound for its comments is 8 KiB.
 const MAX_SIGNATURE_BYTES: u64 = 32 << 10;
 

@@ -35,7 +35,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
@@ -61,6 +61,7 @@ use crate::config::{Settings, Sink, Source};
 use crate::debezium::value;
 use crate::delivery::Delivered;
 use crate::error::Classify;
+use crate::locked::locked;
 use crate::signal::Shutdown;
 use crate::source::kafka::{self, KafkaInput};
 use crate::source::{SourceBatch, lines};
@@ -184,9 +185,9 @@ impl<'a> Stages<'a> {
         let (input, commits) = match &settings.source {
             Source::Kafka(source) => {
                 let headers = header_names(settings);
-                let (input, commits) = kafka::open(
                 // Nobody else asks where partitions stand, and librdkafka says it as JSON of everything.
                 let recorder = settings.admin.as_ref().map(|_| control.recorder().clone());
+                let (input, commits) = kafka::open(
                     source,
                     settings.batch,
                     headers,
@@ -366,9 +367,4 @@ fn open_output(path: Option<&Path>, resumes: bool) -> Result<Box<dyn Write + Sen
             Box::new(BufWriter::new(file.usage()?))
         }
     })
-}
-
-/// The lock on what only one thread changes at a time; a panic elsewhere does not make it useless.
-pub(crate) fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,7 @@
 //! Signals: the first SIGINT or SIGTERM asks the pipeline to drain, the second ends the process at once. Where files are
 //! watched, SIGHUP asks to look at them now.
 
+use crate::locked::locked;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -107,14 +108,14 @@ impl Hangups {
 
     fn tell(&self) {
         let (come, changed) = &*self.come;
-        *come.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        *locked(come) += 1;
         changed.notify_all();
     }
 
     /// Waits so long, or until more have come than the caller has `seen`. True: one has.
     pub fn wait(&self, seen: &mut u64, most: Duration) -> bool {
         let (come, changed) = &*self.come;
-        let come = come.lock().unwrap_or_else(PoisonError::into_inner);
+        let come = locked(come);
         let none = |come: &mut u64| *come == *seen;
         let (come, _) = changed.wait_timeout_while(come, most, none).unwrap_or_else(PoisonError::into_inner);
         let is_new = *come != *seen;

@@ -28,7 +28,8 @@ pub use self::state::{Failed, PipelineId, State, Status};
 use self::state::{Now, Wish};
 use crate::cli::summary::Summary;
 use crate::config::Settings;
-use crate::error::{self, Classify, Exit};
+use crate::error::{self, Exit};
+use crate::locked::locked;
 use crate::pipeline::{self, control::Control};
 use crate::signal::Shutdown;
 use crate::telemetry::ring;
@@ -167,7 +168,7 @@ impl Supervisor {
 impl Shared {
     /// A panic elsewhere leaves it as good as it was.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<PipelineId, Now>> {
-        self.pipelines.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.pipelines)
     }
 
     fn change<T>(&self, id: &PipelineId, change: impl FnOnce(&mut Now) -> T) -> Option<T> {
@@ -247,11 +248,7 @@ impl Shared {
         if let (true, Some(State::Failed(failed))) =
             (self.alone, pipelines.values().next().map(|now| &now.state))
         {
-            let error = error::of_class(anyhow!("{}", failed.error), failed.exit);
-            return match &failed.help {
-                Some(help) => Err(error).help(help),
-                None => Err(error),
-            };
+            return Err(error::of_class(anyhow!("{}", failed.error), failed.exit, failed.help.clone()));
         }
         let failed: Vec<(&PipelineId, Exit)> = pipelines
             .iter()
@@ -268,7 +265,7 @@ impl Shared {
             failed.iter().map(|(id, exit)| format!("{id} (exit {})", *exit as u8)).collect();
         let failed =
             anyhow!("{} of {} pipelines failed: {}", failed.len(), pipelines.len(), names.join(", "));
-        Err(error::of_class(failed, exit)).help("each has said why in the log")
+        Err(error::of_class(failed, exit, Some("each has said why in the log".to_owned())))
     }
 }
 

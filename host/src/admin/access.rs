@@ -7,16 +7,19 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use anyhow::{Context as _, anyhow};
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
+use openssl::memcmp;
 
 use super::problem::Problem;
 use crate::config::secret::Secret;
+use crate::locked::locked;
+use crate::origin::{SHA256, parse_digest};
+use crate::random::random;
+use crate::transform::digest;
 
 /// What each token begins with, so that it is known for one wherever it turns up.
 const PREFIX: &str = "rgt_";
@@ -141,7 +144,8 @@ impl Rule {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     caller: Caller,
-    sha256: [u8; 32],
+    /// In hexadecimal.
+    sha256: String,
 }
 
 impl Entry {
@@ -152,15 +156,15 @@ impl Entry {
     pub fn new(name: &str, role: Role, tenant: Option<&str>, token: &Secret) -> Result<Self, String> {
         let caller = Caller { name: name.to_owned(), role, tenant: tenant.map(str::to_owned) };
         check(&caller)?;
-        Ok(Entry { caller, sha256: digest(token.expose()) })
+        Ok(Entry { caller, sha256: digest(token.expose().as_bytes()) })
     }
 }
 
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Caller { name, role, tenant } = &self.caller;
-        write!(f, "{name} {} {} sha256:", role.name(), tenant.as_deref().unwrap_or(ALL))?;
-        self.sha256.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        let tenant = tenant.as_deref().unwrap_or(ALL);
+        write!(f, "{name} {} {tenant} {SHA256}{}", role.name(), self.sha256)
     }
 }
 
@@ -175,8 +179,10 @@ impl FromStr for Entry {
         let tenant = (*tenant != ALL).then(|| (*tenant).to_owned());
         let caller = Caller { name: (*name).to_owned(), role: role.parse()?, tenant };
         check(&caller)?;
-        let hex = hash.strip_prefix("sha256:").ok_or("the hash does not begin with `sha256:`")?;
-        let sha256 = from_hex(hex).ok_or("the hash has not 64 hexadecimal digits")?;
+        if !hash.starts_with(SHA256) {
+            return Err(format!("the hash does not begin with `{SHA256}`"));
+        }
+        let sha256 = parse_digest(hash).map_err(|_| "the hash has not 64 hexadecimal digits")?;
         Ok(Entry { caller, sha256 })
     }
 }
@@ -201,31 +207,13 @@ fn check(caller: &Caller) -> Result<(), String> {
     }
 }
 
-fn from_hex(text: &str) -> Option<[u8; 32]> {
-    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-    }
-    Some(bytes)
-}
-
-fn digest(token: &str) -> [u8; 32] {
-    Sha256::digest(token.as_bytes()).into()
-}
-
 /// A token that nobody has yet.
 ///
 /// # Errors
 /// The operating system gives no randomness.
 pub fn new_token() -> anyhow::Result<Secret> {
-    let mut random = [0; RANDOM_BYTES];
-    getrandom::fill(&mut random)
-        .map_err(|error| anyhow!("{error}"))
-        .context("the operating system gives no randomness")?;
-    Ok(Secret::new(format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(random))))
+    let bytes = random::<RANDOM_BYTES>().context("the operating system gives no randomness")?;
+    Ok(Secret::new(format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(bytes))))
 }
 
 /// All tokens of a file, read again when the file has changed: a token that was taken out is refused from the next
@@ -262,7 +250,7 @@ impl Tokens {
     /// # Errors
     /// What the caller is told: the token is none, or the file makes no sense any more.
     pub fn caller(&self, token: &str) -> Result<Caller, Problem> {
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut read = locked(&self.read);
         let version = version(&self.path);
         if version.is_none() || version != read.version {
             *read = Read { version, entries: self::read(&self.path) };
@@ -276,11 +264,11 @@ impl Tokens {
             return Err(Problem::new(status, "no_tokens", "the host cannot read its list of tokens")
                 .help("the host's log says why"));
         };
-        let given = digest(token);
+        let given = digest(token.as_bytes());
         let mut found = None;
-        // All are compared, each in the same time: how long it takes tells nothing.
+        // All are compared, each in the same time: how long it takes tells nothing. All are of one length.
         for entry in entries {
-            if bool::from(entry.sha256.ct_eq(&given)) {
+            if memcmp::eq(entry.sha256.as_bytes(), given.as_bytes()) {
                 found = Some(&entry.caller);
             }
         }

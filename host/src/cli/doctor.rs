@@ -42,7 +42,7 @@ pub fn doctor(configured: &Configured, json: bool) -> Result<()> {
     super::show(&if json { format!("{shown:#}\n") } else { text() })?;
     let checks: Vec<&Check> = reports.iter().flat_map(|(_, report)| &report.checks).collect();
     let failed = checks.iter().filter(|check| matches!(check.state, report::State::Failed(_))).count();
-    let error = |exit| error::of_class(anyhow!("{failed} of {} checks failed", checks.len()), exit);
+    let error = |exit| error::of_class(anyhow!("{failed} of {} checks failed", checks.len()), exit, None);
     reports.iter().find_map(|(_, report)| report.exit()).map_or(Ok(()), |exit| Err(error(exit)))
 }
 

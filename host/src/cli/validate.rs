@@ -39,7 +39,7 @@ pub fn validate(configured: &Configured) -> anyhow::Result<()> {
         (Configured::One(_), Some(_)) => Err(failed.remove(0).1),
         (Configured::Many(..), Some(exit)) => {
             let lines: String = failed.iter().map(|(name, error)| format!("\n  {name}: {error:#}")).collect();
-            Err(error::of_class(anyhow!("{} pipelines would not run:{lines}", failed.len()), exit))
+            Err(error::of_class(anyhow!("{} pipelines would not run:{lines}", failed.len()), exit, None))
         }
     }
 }

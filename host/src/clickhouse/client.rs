@@ -1,7 +1,7 @@
 //! The HTTP client: one statement a request, credentials in headers, every answer classified.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -16,6 +16,7 @@ use super::response::{self, Broken, Failure, Outcome};
 use crate::config;
 use crate::config::secret::Secret;
 use crate::error::Classify;
+use crate::locked::locked;
 
 /// How long the server may work on one insert; the client waits longer than that.
 pub(super) const MAX_EXECUTION_TIME_S: u32 = 60;
@@ -150,7 +151,7 @@ impl Client {
     }
 
     fn password(&self) -> HeaderValue {
-        self.password.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        locked(&self.password).clone()
     }
 
     /// Whether the password's file has another one than `used` by now; that is used from then on.
@@ -160,7 +161,7 @@ impl Client {
         match read.and_then(|text| password_header(&Secret::of_file(&text))) {
             Ok(new) => {
                 let is_new = new != used;
-                *self.password.lock().unwrap_or_else(PoisonError::into_inner) = new;
+                *locked(&self.password) = new;
                 if is_new {
                     tracing::info!("the password's file has another one by now: it is used from here on");
                 }

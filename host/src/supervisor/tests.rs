@@ -6,6 +6,8 @@ use std::time::Duration;
 use super::*;
 use crate::config::layer::Layer;
 use crate::config::{Request, Surroundings};
+use crate::error::Classify;
+use crate::locked::locked;
 use crate::metrics::Metrics;
 use crate::transform::compile::Compiling;
 use crate::transform::sandbox::Sandbox;
@@ -49,7 +51,7 @@ fn staged(names: &[&str], bound: Option<Duration>, alone: bool) -> Stage {
     }
     let run = move |control: &Control, shutdown: Shutdown, started: &dyn Fn()| {
         started();
-        let ended = told[&PipelineId::of(control.settings())].lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = locked(&told[&PipelineId::of(control.settings())]);
         loop {
             match ended.recv_timeout(Duration::from_millis(5)) {
                 Ok(end) => return end,

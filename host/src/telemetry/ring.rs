@@ -3,9 +3,10 @@
 //! What is logged inside of the span [`SPAN`] is that pipeline's: the span names it, and whoever runs a stage of
 //! a pipeline on a thread of its own enters the span there.
 
+use crate::locked::locked;
 use std::collections::{HashMap, VecDeque};
 use std::fmt::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use tracing::field::{Field, Visit};
@@ -170,10 +171,6 @@ impl Visit for Text {
             name => write!(self.fields, " {name}={value:?}"),
         };
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

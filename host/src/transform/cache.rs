@@ -20,6 +20,7 @@ use super::compile::{Code, MAX_CODE_BYTES};
 use super::digest;
 use super::engine::Engine;
 use crate::folder::{self, Folder};
+use crate::random::random;
 
 /// What a file of native code begins with.
 const MARK: &str = "rowgate code";
@@ -166,9 +167,7 @@ fn key_or_new(folder: &Folder) -> Result<[u8; KEY_BYTES]> {
         return Ok(key);
     }
     folder.remove(KEY_FILE)?;
-    let mut fresh = [0; KEY_BYTES];
-    let filled = rustix::rand::getrandom(&mut fresh, rustix::rand::GetRandomFlags::empty())?;
-    ensure!(filled == KEY_BYTES, "the system gave {filled} random bytes");
+    let fresh = random::<KEY_BYTES>()?;
     // Another host may have been faster: then its key counts.
     folder.add(KEY_FILE, &[&fresh])?;
     key(folder)?.context("it is gone as soon as it was made")

@@ -1,5 +1,6 @@
 //! What transforms may log (promise S6 of `docs/invariants.md`).
 
+use crate::locked::locked;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -31,7 +32,7 @@ impl LogRate {
     /// Whether one more line may be written `now`.
     fn takes(&self, per_second: u32, now: Instant) -> bool {
         let most = f64::from(per_second);
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left = locked(&self.left);
         let grown = now.saturating_duration_since(left.since).as_secs_f64() * most;
         let lines = left.lines.map_or(most, |lines| (lines + grown).min(most));
         left.since = now;
@@ -63,7 +64,7 @@ impl BatchLog {
     /// The line to write; none where it is one too many, which is counted.
     fn line(&self, message: &str, now: Instant) -> Option<String> {
         let SandboxLimits { log_lines, log_bytes, log_line_bytes, log_lines_per_second, .. } = self.limits;
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut used = locked(&self.used);
         let left = log_bytes.saturating_sub(used.bytes).min(log_line_bytes);
         if used.lines >= log_lines || left == 0 || !self.rate.takes(log_lines_per_second, now) {
             used.dropped += 1;

@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 
 use crate::admin::problem::Problem;
 use crate::config::secret::Secret;
-use crate::error::Classify;
+use crate::error::{self, Classify, Exit};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Far longer than any answer takes.
@@ -119,19 +119,12 @@ fn refusal(status: StatusCode, text: &str, place: &str) -> anyhow::Error {
             (what, Some("is --admin the address of a host?".to_owned()))
         }
     };
-    let failed: Result<()> = match status.as_u16() {
-        429 | 502..=504 => Err(what).environment(),
-        500.. => Err(what),
-        _ => Err(what).usage(),
+    let exit = match status.as_u16() {
+        429 | 502..=504 => Exit::Environment,
+        500.. => Exit::Internal,
+        _ => Exit::Usage,
     };
-    let failed = match help {
-        Some(help) => failed.help(help),
-        None => failed,
-    };
-    match failed {
-        Err(error) => error,
-        Ok(()) => anyhow!("an answer without a success is none"),
-    }
+    error::of_class(what, exit, help)
 }
 
 /// An answer's value.
@@ -148,7 +141,7 @@ pub fn read<T: DeserializeOwned>(answer: &str) -> Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Exit, exit_of, help_of};
+    use crate::error::{exit_of, help_of};
 
     #[test]
     fn a_refusal_says_what_the_host_said_and_has_the_class_of_its_status() {

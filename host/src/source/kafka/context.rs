@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
@@ -26,6 +26,7 @@ use crate::clickhouse::topics;
 use crate::commit::{self, Committed, Position};
 use crate::epochs::{Epochs, Incarnation, Owner};
 use crate::error::Classify;
+use crate::locked::locked;
 use crate::metrics::{self, Recorder};
 use crate::pause::pause;
 
@@ -100,11 +101,11 @@ impl HostContext {
     }
 
     pub(super) fn take_events(&self) -> Vec<Event> {
-        std::mem::take(&mut *self.events.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *locked(&self.events))
     }
 
     fn push(&self, event: Event) {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+        locked(&self.events).push(event);
     }
 
     /// When the run ends by itself, whatever is waited for.
@@ -121,7 +122,7 @@ impl HostContext {
 
     /// The offset before which rows may stand already, if that is beyond the position `offset`.
     pub(super) fn written_to(&self, partition: &Partition, offset: i64) -> Option<i64> {
-        let lock = self.written_to.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = locked(&self.written_to);
         lock.get(partition).copied().filter(|to| *to > offset)
     }
 
@@ -164,7 +165,7 @@ impl HostContext {
             let done = (position.is_new && !self.dry_run).then_some(position.start);
             self.ownership.assign(partition.clone(), assignment, done);
             self.ownership.set_epoch(&partition, incarnation.epoch);
-            let mut lock = self.written_to.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut lock = locked(&self.written_to);
             match position.written_to {
                 Some(offset) => _ = lock.insert(partition.clone(), offset),
                 None => _ = lock.remove(&partition),
@@ -338,8 +339,8 @@ impl ClientContext for HostContext {
 
     /// Where the partitions stand that are read here. What is below 0 is not known.
     fn stats(&self, statistics: Statistics) {
-        let mut positions = Vec::new();
         let Some(recorder) = &self.recorder else { return };
+        let mut positions = Vec::new();
         for (topic, facts) in &statistics.topics {
             let topic: Arc<str> = topic.as_str().into();
             let read = facts.partitions.values().filter(|partition| partition.fetch_state == "active");
@@ -356,7 +357,7 @@ impl ClientContext for HostContext {
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::AllBrokersDown) => {
                 // librdkafka says it at each attempt to connect.
-                let mut said = self.said_down.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut said = locked(&self.said_down);
                 if said.is_none_or(|at| at.elapsed() >= SAY_AGAIN) {
                     *said = Some(Instant::now());
                     tracing::warn!("kafka: no broker can be reached: waiting until one is back");

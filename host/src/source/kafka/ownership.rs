@@ -4,6 +4,7 @@
 //! of a partition that was taken away is dropped, and one that is being inserted is waited for
 //! (promise D5 of `docs/invariants.md`).
 
+use crate::locked::locked;
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -39,7 +40,7 @@ pub struct Ownership {
 impl Ownership {
     fn lock(&self) -> MutexGuard<'_, HashMap<Partition, Owned>> {
         // No code panics while it holds the lock; and the map is whole between statements.
-        self.owned.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.owned)
     }
 
     /// A partition came, under a new assignment. `done`: its position, if that is not committed yet.

@@ -3,8 +3,9 @@
 //! A batch is one partition's. If each of P partitions that feed a table closed a batch every `linger_ms`, the
 //! table would get P inserts, and so P parts, in that time, however small.
 
+use crate::locked::locked;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use super::ownership::Partition;
 
@@ -24,7 +25,7 @@ pub(super) struct Feeds {
 impl Feeds {
     /// Rows of `partition` go to `table`.
     pub(super) fn note(&self, table: &str, partition: &Partition) {
-        let mut lock = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lock = locked(&self.tables);
         let (tables, changes) = &mut *lock;
         if tables.get(table).is_some_and(|partitions| partitions.contains(partition)) {
             return;
@@ -59,7 +60,7 @@ impl Pace {
 
     /// Computes the waits anew, if anything changed.
     pub(super) fn refresh<'p>(&mut self, feeds: &Feeds, assigned: impl Iterator<Item = &'p Partition>) {
-        let lock = feeds.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = locked(&feeds.tables);
         let (tables, changes) = &*lock;
         if self.seen == Some(*changes) {
             return;
