@@ -42,7 +42,7 @@ model: ## delivery against a simulated log and server: every history of 2 faults
 
 check: ## what `make test` does before it runs tests
 	@$(STACK) install mariadb valgrind
-	@$(STACK) fetch mariadb registry clickhouse-old
+	@$(STACK) fetch mariadb registry clickhouse-old docker-registry
 	@$(MAKE) lint
 	@$(MAKE) guests
 	@tests/stack/check_compose.sh

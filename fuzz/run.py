@@ -209,6 +209,12 @@ def seeds():
     begin["http"] = [
         status.to_bytes(2, "little") + f"{code}\n{tag}\n{body}".encode() for status, code, tag, body in ANSWERS
     ]
+    begin["oci"] = [text.encode() for text in texts("oci/reference.rs", "oci/challenge.rs")] + [
+        f"oci://{place}@sha256:{'0123456789abcdef' * 4}".encode() for place in ("ghcr.io/a/b", "[::1]:5000/a:1.4", "127.1/a__b-c")]
+    descriptor = lambda kind: {"mediaType": kind, "digest": "sha256:" + "a" * 64, "size": 5}
+    begin["oci"].append(json.dumps({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": descriptor("application/vnd.wasm.config.v0+json"), "layers": [descriptor("application/wasm")]}).encode())
     return begin
 
 

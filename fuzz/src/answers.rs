@@ -1,9 +1,13 @@
-//! What servers say: Kafka's commit metadata, ClickHouse's answers.
+//! What servers say: Kafka's commit metadata, ClickHouse's answers, a registry of transforms.
 
 use host::clickhouse::profile::Catalogue;
 use host::clickhouse::response::{self, Outcome};
 use host::clickhouse::types::ColumnType;
 use host::commit::Seal;
+use host::oci::challenge;
+use host::oci::manifest::Layer;
+use host::oci::reference::Reference;
+use host::transform::limits::SandboxLimits;
 
 /// A commit's metadata: what is understood reads back as it was written.
 pub(crate) fn seal(bytes: &[u8]) {
@@ -52,5 +56,24 @@ pub(crate) fn profile(bytes: &[u8]) {
             let nearest = profile.nearest(ty.clone());
             assert_eq!(profile.nearest(nearest.clone()), nearest);
         }
+    }
+}
+
+/// A manifest, a header that asks for credentials, or a reference: what is taken names one blob, and stays within its
+/// registry and repository.
+pub(crate) fn oci(bytes: &[u8]) {
+    let limits = SandboxLimits::default();
+    if let Ok(layer) = Layer::of_manifest(bytes, &limits) {
+        assert!(layer.digest.len() == 64 && layer.bytes <= limits.component_bytes, "{layer:?}");
+    }
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    assert!(challenge::parse(text).len() <= text.len());
+    let Ok(reference) = Reference::parse(text) else { return };
+    assert_eq!(Reference::parse(&reference.to_string()).as_ref(), Ok(&reference));
+    for plain_http in [false, true] {
+        let Ok(root) = reference.root(plain_http) else { panic!("{reference} has no root") };
+        let path = format!("/v2/{}/manifests/sha256:{}", reference.name, reference.digest);
+        let Ok(url) = root.join(&path[1..]) else { panic!("{reference} has no address") };
+        assert!(url.path() == path && url.origin() == root.origin() && url.username().is_empty(), "{url}");
     }
 }

@@ -19,7 +19,7 @@ mod values;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 26] = [
+pub const TARGETS: [(&str, Target); 27] = [
     ("json", json::scan),
     ("records", records::decode),
     ("forms", records::forms),
@@ -46,6 +46,7 @@ pub const TARGETS: [(&str, Target); 26] = [
     ("seal", answers::seal),
     ("http", answers::http),
     ("profile", answers::profile),
+    ("oci", answers::oci),
 ];
 
 /// The target of this name.

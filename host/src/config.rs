@@ -20,6 +20,7 @@ mod validate;
 mod values;
 
 use std::ffi::OsString;
+use std::fmt;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -29,6 +30,7 @@ pub use crate::clickhouse::policy::{OutOfRange, Policies, Unavailable};
 pub use crate::clickhouse::request::Compression;
 pub use crate::debezium::options::{Options, Tombstones};
 pub use crate::debezium::registry::Framing;
+use crate::oci::Remote;
 use crate::origin::Policy;
 use crate::transform::compile::{Cache, Compiler, Compiling};
 pub use crate::transform::limits::{SandboxLimits, SandboxProfile};
@@ -55,9 +57,9 @@ pub struct Settings {
     pub registry: Option<Registry>,
     /// How the records are to be read.
     pub records: Options,
-    /// The transform's file; none is the built-in one.
-    pub transform: Option<PathBuf>,
-    /// Whether that file is watched, and what it becomes is run.
+    /// Where the transform's component is.
+    pub transform: Component,
+    /// Whether its file is watched, and what it becomes is run.
     pub watch: bool,
     /// What the transform must be.
     pub origin: Policy,
@@ -128,6 +130,28 @@ impl Settings {
     /// Who compiles its transforms, and where their native code is kept.
     pub fn compiling(&self) -> Compiling {
         Compiling { compiler: self.compiler, cache: Cache::new(self.state_dir.as_deref()) }
+    }
+}
+
+/// Where a transform's component is.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Component {
+    /// In the host.
+    #[default]
+    BuiltIn,
+    /// In a file.
+    File(PathBuf),
+    /// In an OCI registry.
+    Registry(Box<Remote>),
+}
+
+impl fmt::Display for Component {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Component::BuiltIn => f.write_str("built in"),
+            Component::File(path) => write!(f, "{}", path.display()),
+            Component::Registry(remote) => write!(f, "{}", remote.reference),
+        }
     }
 }
 

@@ -132,7 +132,7 @@ impl Folder {
             if bytes <= max_bytes {
                 break;
             }
-            tracing::debug!(name, "native code that was not used for long is removed");
+            tracing::debug!(name, "a file that was not used for long is removed");
             self.remove(&name)?;
             bytes -= size;
         }

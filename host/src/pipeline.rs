@@ -171,7 +171,7 @@ impl<'a> Stages<'a> {
         let settings = control.settings();
         let begun = control.begin()?;
         tracing::info!(
-            transform = %settings.transform.as_deref().unwrap_or(Path::new("built in")).display(),
+            transform = %settings.transform,
             digest = &begun.transform.digest()[..DIGEST_DIGITS],
             "transform loaded"
         );
@@ -344,8 +344,8 @@ fn given_up(stop: &Stop) -> Result<()> {
 /// Reads, compiles and starts the transform that `settings` name, and gives it its parameters.
 ///
 /// # Errors
-/// A file that cannot be read, a component that does not fit, parameters that it refuses (exit 2); a compiler that
-/// cannot do its work (exit 3).
+/// A component that cannot be read or does not fit, parameters that it refuses (exit 2); a registry that does not give
+/// it, a compiler that cannot do its work (exit 3).
 pub fn load_transform(settings: &Settings) -> Result<Transform> {
     let (kept, _) = chosen::configured(settings)?;
     chosen::load(settings, &kept, &Sandbox::alone(settings.compiling()).environment()?)

@@ -17,7 +17,7 @@ mod patience;
 pub mod plan;
 pub mod run;
 pub mod sandbox;
-mod scan;
+pub(crate) mod scan;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -105,7 +105,7 @@ impl Transform {
         params: Vec<(String, String)>,
         limits: SandboxLimits,
     ) -> Result<Self> {
-        let checked = scan::size(bytes, &limits).and_then(|()| describe::fit(bytes));
+        let checked = scan::size(bytes.len() as u64, &limits).and_then(|()| describe::fit(bytes));
         checked.and_then(|_| scan::check(bytes, &limits)).map_err(|reason| anyhow!(reason)).usage()?;
         let component = sandbox.compiling.component(&sandbox.engine, bytes, limits.compile)?;
         scan::resources(&component, &limits).map_err(|reason| anyhow!(reason)).usage()?;

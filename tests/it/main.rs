@@ -32,6 +32,7 @@ mod main_path;
 mod memory;
 mod mariadb;
 mod mock_kafka;
+mod oci;
 mod offsets;
 mod old_server;
 mod origin;

@@ -7,6 +7,7 @@ pub mod host;
 pub mod kafka;
 pub mod log;
 pub mod minisign;
+pub mod oci;
 pub mod places;
 pub mod stack;
 
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 pub use self::clickhouse::Database;
 pub use self::host::{Ended, Host, Running};
 pub use self::kafka::Topic;
+pub use self::oci::OciRegistry;
 pub use self::stack::Stack;
 
 /// How long anything may take that is expected to happen. Far above what it takes on a busy machine, so that a

@@ -4,8 +4,6 @@
 mod report;
 mod target;
 
-use std::path::Path;
-
 use anyhow::{Context as _, Result, anyhow};
 use tokio::runtime::{Handle, Runtime};
 
@@ -62,9 +60,10 @@ fn report(loaded: &Loaded) -> Report {
 }
 
 fn transform(settings: &Settings) -> Check {
-    let shown = settings.transform.as_deref().unwrap_or(Path::new("built in")).display();
     match pipeline::load_transform(settings) {
-        Ok(transform) => Check::fine("transform", format!("{shown}, sha256:{}", transform.digest())),
+        Ok(transform) => {
+            Check::fine("transform", format!("{}, sha256:{}", settings.transform, transform.digest()))
+        }
         Err(error) => Check::failed("transform", &error),
     }
 }

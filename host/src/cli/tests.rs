@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::keys::{Form, KEYS};
-use crate::config::{DeadLetters, Sink, Source};
+use crate::config::{Component, DeadLetters, Sink, Source};
 use crate::source::kafka::offsets::To;
 
 fn parsed(line: &[&str]) -> Invocation {
@@ -28,7 +28,7 @@ fn run_is_what_happens_without_a_command() {
         let invocation = parsed(line);
         assert_eq!(invocation.command, Command::Run);
         let settings = config::load_one(&invocation.request, &Surroundings::default()).unwrap().settings;
-        assert_eq!(settings.transform, Some(PathBuf::from("rule.wasm")), "{line:?}");
+        assert_eq!(settings.transform, Component::File("rule.wasm".into()), "{line:?}");
     }
     assert_eq!(parsed(&[]).command, Command::Run);
 }

@@ -1,7 +1,7 @@
-//! `host validate`: would this configuration and this transform run? Nothing is connected to.
+//! `host validate`: would this configuration and this transform run? Nothing is connected to, but for the registry of a
+//! transform that was not fetched yet.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use anyhow::anyhow;
 
@@ -21,11 +21,11 @@ pub fn validate(configured: &Configured) -> anyhow::Result<()> {
         let settings = &loaded.settings;
         match pipeline::load_transform(settings) {
             Ok(transform) => {
-                let shown = settings.transform.as_deref().unwrap_or(Path::new("built in")).display();
                 _ = write!(
                     text,
-                    "configuration  ok: pipeline `{}`\ntransform      ok: {shown}, sha256:{}\n",
+                    "configuration  ok: pipeline `{}`\ntransform      ok: {}, sha256:{}\n",
                     settings.name,
+                    settings.transform,
                     transform.digest()
                 );
             }

@@ -16,6 +16,7 @@ use super::response::{self, Broken, Failure, Outcome};
 use crate::config;
 use crate::config::secret::Secret;
 use crate::error::Classify;
+use crate::http::secret_header;
 use crate::locked::locked;
 
 /// How long the server may work on one insert; the client waits longer than that.
@@ -227,10 +228,8 @@ impl Client {
 }
 
 fn password_header(password: &Secret) -> Result<HeaderValue> {
-    let mut header = HeaderValue::from_str(password.expose())
-        .context("the ClickHouse password has characters that no HTTP header can carry")?;
-    header.set_sensitive(true);
-    Ok(header)
+    secret_header(password.expose())
+        .context("the ClickHouse password has characters that no HTTP header can carry")
 }
 
 /// A request that got no whole answer. Before the connection stood nothing was sent; after that nobody knows

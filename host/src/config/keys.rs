@@ -150,6 +150,7 @@ pub const ADMIN_TOKEN_FILE: &str = "ROWGATE_ADMIN_TOKEN_FILE";
 pub const CLIENT_VARIABLES: [&str; 3] = [ADMIN_URL, ADMIN_TOKEN, ADMIN_TOKEN_FILE];
 
 const TRANSFORM: &str = "Transform";
+const OCI: &str = "Registry of transforms";
 const SOURCE: &str = "Source";
 const REGISTRY: &str = "Schema registry";
 const RECORDS: &str = "Records";
@@ -175,7 +176,7 @@ pub const KEYS: &[Key] = &[
     Key::new(
         "transform",
         "FILE",
-        "The transform, a WebAssembly component; without one, the built-in `update_only`",
+        "The transform, a WebAssembly component: a file, or oci://HOST/NAME@sha256:HEX; without one, the built-in `update_only`",
     )
     .flag("transform")
     .short('t')
@@ -224,6 +225,14 @@ pub const KEYS: &[Key] = &[
     .flag("pin")
     .default("prefer")
     .under(TRANSFORM),
+    Key::new("oci.user", "NAME", "User of the registry that `transform` names (oci://...)").under(OCI),
+    Key::new("oci.password", "PASSWORD", "Its password, in the file or the environment only").secret().under(OCI),
+    Key::new("oci.password_file", "FILE", "File with its password; one line end after it does not count").under(OCI),
+    Key::new("oci.ca_file", "FILE", "Certificates in PEM that the registry's may be signed with, too").under(OCI),
+    Key::new("oci.plain_http", "BOOL", "Speak http with the registry, and not https: whoever is on the way reads passwords")
+        .form(Form::Switch)
+        .follows("`true` for a registry on this machine (`localhost`, 127.0.0.1, ::1), else `false`")
+        .under(OCI),
     Key::new("brokers", "HOST:PORT", "Kafka brokers to start from, separated by commas")
         .flag("brokers")
         .short('b')
@@ -523,10 +532,11 @@ pub const KEYS: &[Key] = &[
 ];
 
 /// Settings of which only one counts.
-pub const EXCLUSIVE: [(&str, &str); 5] = [
+pub const EXCLUSIVE: [(&str, &str); 6] = [
     ("input", "topic"),
     ("output", "clickhouse_url"),
     ("password_file", "password"),
+    ("oci.password_file", "oci.password"),
     ("registry.password_file", "registry.password"),
     ("registry.token_file", "registry.token"),
 ];

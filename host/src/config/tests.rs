@@ -87,7 +87,12 @@ fn without_any_setting_everything_has_its_default() {
     assert_eq!(settings.dead_letters, DeadLetters::Table("_rowgate_dead_letters".to_owned()));
     assert_eq!(settings.batch, BatchLimits { rows: 50_000, bytes: 16 << 20, linger_ms: 1000 });
     assert_eq!(settings.limits, SandboxLimits::default());
-    assert!(settings.transform.is_none() && !settings.is_bounded() && !settings.print && !settings.dry_run);
+    assert!(
+        settings.transform == Component::BuiltIn
+            && !settings.is_bounded()
+            && !settings.print
+            && !settings.dry_run
+    );
     assert_eq!(settings.show_last, 0);
 }
 
@@ -502,6 +507,52 @@ fn a_schema_registry_has_an_address_and_credentials_of_one_kind() {
     }
     let text = format!("registry: {{url: 'http://r', ca_file: {}}}", token.display());
     assert!(file(&text).mistakes()[0].contains("it has no certificate in PEM"));
+}
+
+#[test]
+fn a_transform_is_built_in_or_a_file_or_in_a_registry_that_is_spoken_to_as_the_settings_say() {
+    let component =
+        |transform: &str, more: &str| file(&format!("transform: {transform}\n{more}")).settings().transform;
+    let remote = |transform: &str, more: &str| match component(transform, more) {
+        Component::Registry(remote) => *remote,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(Given::default().settings().transform, Component::BuiltIn);
+    assert_eq!(component("rules/a.wasm", "oci: {user: me}"), Component::File("rules/a.wasm".into()));
+    let at = |host: &str| format!("oci://{host}/team/orders@sha256:{}", "a".repeat(64));
+    for (host, more, root) in [
+        ("ghcr.io", "", "https://ghcr.io/"),
+        ("ghcr.io", "oci: {plain_http: true}", "http://ghcr.io/"),
+        ("localhost:5000", "", "http://localhost:5000/"),
+        ("[::1]:5000", "oci: {plain_http: false}", "https://[::1]:5000/"),
+    ] {
+        let found = remote(&at(host), more);
+        assert_eq!((found.root.as_str(), found.credentials), (root, Credentials::None), "{host} {more}");
+    }
+    let text = format!("transform: {}\noci: {{user: me, password: hunter2}}", at("ghcr.io"));
+    let loaded = file(&text).load().unwrap();
+    assert!(!format!("{:?}", loaded.settings).contains("hunter2"));
+    assert!(!show::yaml(&loaded.resolved).contains("hunter2"));
+    assert_eq!(loaded.settings.transform.to_string(), at("ghcr.io"));
+    let found = remote(&at("ghcr.io"), "oci: {user: me, password: hunter2}");
+    assert_eq!(found.credentials, Credentials::Basic("me".to_owned(), Secret::new("hunter2")));
+
+    for (transform, more, why) in [
+        ("oci://ghcr.io/team/orders:1.4", "", "transform: `oci://ghcr.io/team/orders:1.4` names no digest"),
+        ("oci://me:hunter2@ghcr.io/a", "", "use `oci.user` and `oci.password_file`"),
+        (&at("ghcr.io"), "oci: {password: hunter2}", "set `oci.user` too"),
+        (&at("ghcr.io"), "oci: {user: 'a:b'}", "a user with a `:`"),
+        (&at("ghcr.io"), "oci: {ca_file: Cargo.toml}", "it has no certificate in PEM"),
+        (&at("ghcr.io"), "watch: true", "there is no file to watch"),
+        (
+            &at("ghcr.io"),
+            "transform_key: RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3",
+            "no signature is looked for in a registry",
+        ),
+    ] {
+        let mistakes = file(&format!("transform: {transform}\n{more}")).mistakes().join("\n");
+        assert!(mistakes.contains(why) && !mistakes.contains("hunter2"), "{transform} {more}: {mistakes}");
+    }
 }
 
 #[test]

@@ -5,12 +5,14 @@ use super::layer::{Item, Layer, Origin};
 use super::mistake::Mistakes;
 use super::values::{self, Read};
 use super::{
-    Admin, Audit, BatchLimits, Bounds, ClickHouse, Credentials, DeadLetters, Deciding, GroupProtocol, Kafka,
-    Loaded, Options, Policies, Registry, SandboxLimits, Settings, Sink, Source, Surroundings, Tables,
-    TopicPattern, Truncate, kafka, secret, tables,
+    Admin, Audit, BatchLimits, Bounds, ClickHouse, Component, Credentials, DeadLetters, Deciding,
+    GroupProtocol, Kafka, Loaded, Options, Policies, Registry, SandboxLimits, Settings, Sink, Source,
+    Surroundings, Tables, TopicPattern, Truncate, kafka, secret, tables,
 };
 use crate::debezium::hints::Hints;
 use crate::debezium::placeholder::Placeholder;
+use crate::oci::Remote;
+use crate::oci::reference::{self, Reference};
 use crate::origin::{self, Key, Policy};
 use secret::{Named, Secret};
 use tables::Pattern;
@@ -54,9 +56,9 @@ pub fn settings(
     };
     let limits = check.limits();
     let records = check.records();
-    let transform = check.value("transform", values::file);
-    let watch = check.watch(transform.is_some());
-    let origin = check.origin(transform.is_some(), &name);
+    let transform = check.component();
+    let watch = check.watch(matches!(transform, Component::File(_)));
+    let origin = check.origin(&transform, &name);
     let params = check.named("params", |_, _| None);
     let state_dir = check.value("state_dir", values::file);
     let pin = check.value("pin", values::pin).unwrap_or_default();
@@ -242,22 +244,51 @@ impl Check {
         }
     }
 
+    /// Where the transform is. The built-in one also where what is said of another is wrong, which is noted then.
+    fn component(&mut self) -> Component {
+        let is_remote = |item: &Item| item.text.starts_with(reference::SCHEME);
+        if self.merged.items("transform").last().is_some_and(is_remote) {
+            let remote =
+                self.value("transform", Reference::parse).and_then(|reference| self.remote(reference));
+            return remote.map_or_else(Component::default, |remote| Component::Registry(Box::new(remote)));
+        }
+        self.forget(&["oci.user", "oci.password", "oci.password_file", "oci.ca_file", "oci.plain_http"]);
+        self.value("transform", values::file).map_or_else(Component::default, Component::File)
+    }
+
+    fn remote(&mut self, reference: Reference) -> Option<Remote> {
+        let is_local = reference.root(false).is_ok_and(|root| reference::is_local(&root));
+        self.follows("oci.plain_http", if is_local { "true" } else { "false" });
+        let plain_http = self.value("oci.plain_http", values::switch);
+        let root = reference.root(plain_http.unwrap_or_default()).ok();
+        let ca = self.certificates("oci.ca_file");
+        let credentials = self.credentials("oci");
+        Some(Remote { reference, root: root?, credentials: credentials?, ca })
+    }
+
     /// What the transform must be; a file of it has to be named where it must be signed.
-    fn origin(&mut self, named: bool, pipeline: &str) -> Policy {
+    fn origin(&mut self, transform: &Component, pipeline: &str) -> Policy {
         let digest = self.value("transform_digest", origin::parse_digest);
         let keys = self.list("transform_key", Key::parse);
         let place =
             |check: &Self, name: &str| check.merged.items(name).last().map(|item| item.origin.clone());
-        match (place(self, "transform_key"), place(self, "transform_name")) {
-            (Some(place), _) if !named => {
-                let what = "the transform that is built in has no signature: set `transform` too";
-                self.mistakes.of("transform_key", place, what);
+        let unsigned = match transform {
+            Component::BuiltIn => {
+                Some("the transform that is built in has no signature: set `transform` too")
             }
-            (None, Some(place)) => {
+            Component::File(_) => None,
+            Component::Registry(_) => Some(
+                "no signature is looked for in a registry: leave it out, since the reference names the one component that \
+                 may run, or fetch the component and its signature as files",
+            ),
+        };
+        match (place(self, "transform_key"), place(self, "transform_name"), unsigned) {
+            (Some(place), _, Some(what)) => self.mistakes.of("transform_key", place, what),
+            (None, Some(place), _) => {
                 let what = "nothing says who must have signed it: set `transform_key` too";
                 self.mistakes.of("transform_name", place, what);
             }
-            (Some(_), None) => self.follows("transform_name", pipeline),
+            (Some(_), None, None) => self.follows("transform_name", pipeline),
             _ => {}
         }
         let name = self.value("transform_name", values::foreign_name);
@@ -441,37 +472,46 @@ impl Check {
         }
         let url = self.value("registry.url", values::registry_url);
         let framing = self.value("registry.framing", values::framing);
-        let user = self.value("registry.user", values::foreign_name);
-        let password = self.secret("registry.password", "registry.password_file");
-        let token = self.secret("registry.token", "registry.token_file");
-        let ca = self.value("registry.ca_file", |text| {
+        let ca = self.certificates("registry.ca_file");
+        let credentials = self.credentials("registry");
+        Some(Registry { url: url?, framing: framing?, credentials: credentials?, ca })
+    }
+
+    /// The file of certificates that a setting names; none where it names none, or what is wrong, which is noted then.
+    fn certificates(&mut self, name: &str) -> Option<String> {
+        self.value(name, |text| {
             let text = read_file(text)?;
             match text.contains("-----BEGIN CERTIFICATE-----") {
                 true => Ok(text),
                 false => Err("it has no certificate in PEM".to_owned()),
             }
-        });
-        let origin = self.merged.items("registry.url").last().map(|item| item.origin.clone());
-        let origin = origin.unwrap_or(Origin::Default);
-        let credentials = match (user, password, token) {
-            (None, None, None) => Credentials::None,
+        })
+    }
+
+    /// Who the host is, by the settings of this map. None: what they say is wrong, which is noted then.
+    fn credentials(&mut self, of: &str) -> Option<Credentials> {
+        let name = |member: &str| format!("{of}.{member}");
+        let user = self.value(&name("user"), values::foreign_name);
+        let password = self.secret(&name("password"), &name("password_file"));
+        let token = self.secret(&name("token"), &name("token_file"));
+        let (wrong, what) = match (user, password, token) {
+            (None, None, None) => return Some(Credentials::None),
             (Some(user), _, None) if user.contains(':') => {
-                self.mistakes.of("registry.user", origin, "a user with a `:` cannot be told to a server");
-                return None;
+                ("user", "a user with a `:` cannot be told to a server".to_owned())
             }
-            (Some(user), password, None) => Credentials::Basic(user, password.unwrap_or_default()),
-            (None, None, Some(token)) => Credentials::Bearer(token),
-            (None, Some(_), _) => {
-                self.mistakes.of("registry.password", origin, "it is nobody's: set `registry.user` too");
-                return None;
+            (Some(user), password, None) => {
+                return Some(Credentials::Basic(user, password.unwrap_or_default()));
             }
+            (None, None, Some(token)) => return Some(Credentials::Bearer(token)),
+            (None, Some(_), _) => ("password", format!("it is nobody's: set `{of}.user` too")),
             (Some(_), _, Some(_)) => {
-                let what = "`registry.token` and `registry.user` exclude each other: leave one out";
-                self.mistakes.of("registry.token", origin, what);
-                return None;
+                ("token", format!("`{of}.token` and `{of}.user` exclude each other: leave one out"))
             }
         };
-        Some(Registry { url: url?, framing: framing?, credentials, ca })
+        let place = |member: &str| self.merged.items(&name(member)).last().map(|item| item.origin.clone());
+        let origin = place(wrong).or_else(|| place(&format!("{wrong}_file"))).unwrap_or(Origin::Default);
+        self.mistakes.of(&name(wrong), origin, what);
+        None
     }
 
     fn dead_letters(&mut self, to_lines: bool, source: Option<&Source>, tables: &Tables) -> DeadLetters {

@@ -1,13 +1,12 @@
 //! Which transform a run begins with: the one that the configuration names, or the one that was deployed last.
 
-use std::path::Path;
-
 use anyhow::{Context as _, Result, anyhow};
 
 use super::admission::{admit, is_pinned_or_free};
 use crate::commit::DIGEST_DIGITS;
-use crate::config::{Settings, Sink, Source};
+use crate::config::{Component, Settings, Sink, Source};
 use crate::error::Classify;
+use crate::oci;
 use crate::origin::{self, Origin};
 use crate::pins::Kept;
 use crate::pins::deployed::{By, Deployed, Version, named, now_ms};
@@ -68,14 +67,14 @@ pub(super) fn prune(store: &Store, commits: &Commits) {
 /// A component that does not fit, parameters that it refuses (exit 2); a compiler that cannot do its work, or no room
 /// for an instance (exit 3).
 pub(super) fn load(settings: &Settings, kept: &Kept, sandbox: &Sandbox) -> Result<Transform> {
-    let path = settings.transform.as_deref().unwrap_or(Path::new("built in")).display();
-    super::start(&kept.component, settings, sandbox).with_context(|| format!("transform `{path}`"))
+    super::start(&kept.component, settings, sandbox)
+        .with_context(|| format!("transform `{}`", settings.transform))
 }
 
 /// What the configuration and what was deployed say is to run.
 ///
 /// # Errors
-/// The configuration's component cannot be read; what was deployed last is not known, or cannot be used.
+/// The configuration's component cannot be read or fetched; what was deployed last is not known, or cannot be used.
 pub(super) fn chosen(settings: &Settings) -> Result<Chosen> {
     let store = Store::new(settings.state_dir.as_deref(), &settings.name);
     choose(settings, &store, None, None)
@@ -135,14 +134,18 @@ pub(super) fn choose(
 /// What the configuration names, and where it comes from.
 ///
 /// # Errors
-/// The component cannot be read, or may not run; see [`admit`].
+/// The component cannot be read or fetched, or may not run; see [`admit`].
 pub(super) fn configured(settings: &Settings) -> Result<(Kept, Origin)> {
-    let path = settings.transform.as_deref();
-    let component = path.map_or_else(|| Ok(transform::BUILT_IN.to_vec()), describe::bytes)?;
-    let signature = path.map_or(Ok(None), origin::beside)?;
-    let shown = path.unwrap_or(Path::new("built in")).display();
-    let origin = admit(settings, &component, signature.as_deref());
-    let origin = origin.with_context(|| format!("transform `{shown}`"))?;
+    let shown = || format!("transform `{}`", settings.transform);
+    let (component, signature) = match &settings.transform {
+        Component::BuiltIn => (transform::BUILT_IN.to_vec(), None),
+        Component::File(path) => (describe::bytes(path)?, origin::beside(path)?),
+        Component::Registry(remote) => {
+            let component = oci::component(remote, &settings.limits, settings.state_dir.as_deref());
+            (component.with_context(shown)?, None)
+        }
+    };
+    let origin = admit(settings, &component, signature.as_deref()).with_context(shown)?;
     Ok((Kept::new(component, settings.deciding.clone()), origin))
 }
 

@@ -8,7 +8,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -122,8 +121,7 @@ impl Retrier {
         let pin = chosen.kept.pin();
         let preparer = pinned::preparer(settings, transform, pin, Some(&client), &Handle::current())?;
         let (targets, digest) = (preparer.maker().targets.clone(), preparer.maker().transform.clone());
-        let shown = settings.transform.as_deref().unwrap_or(Path::new("built in")).display();
-        tracing::info!(transform = %shown, digest, "transform loaded");
+        tracing::info!(transform = %settings.transform, digest, "transform loaded");
         Ok(Retrier {
             preparer,
             targets,

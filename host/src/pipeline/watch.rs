@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context as _, Result};
 
 use super::control::{Candidate, Control};
+use crate::config::Component;
 use crate::error::{Classify, Exit, exit_of};
 use crate::origin;
 use crate::pins::deployed::By;
@@ -27,7 +28,7 @@ const TRY_AGAIN: Duration = Duration::from_secs(10);
 /// # Errors
 /// The operating system refuses the thread.
 pub fn start(control: &Control, hangups: &Hangups, shutdown: &Shutdown) -> Result<()> {
-    let Some(path) = control.settings().transform.clone() else { return Ok(()) };
+    let Component::File(path) = control.settings().transform.clone() else { return Ok(()) };
     let (control, hangups, shutdown) = (control.clone(), hangups.clone(), shutdown.clone());
     let span = tracing::Span::current();
     let watching = move || {

@@ -43,9 +43,12 @@ pub(super) fn check(bytes: &[u8], limits: &SandboxLimits) -> Result<(), String> 
     valid(bytes)
 }
 
-/// Refuses what is larger than any component of the profile, before anything of it is read.
-pub(super) fn size(bytes: &[u8], limits: &SandboxLimits) -> Result<(), String> {
-    at_most(limits, "bytes", bytes.len() as u64, limits.component_bytes)
+/// Refuses a component of so many bytes, before anything of it is read.
+///
+/// # Errors
+/// It is larger than the profile allows.
+pub(crate) fn size(bytes: u64, limits: &SandboxLimits) -> Result<(), String> {
+    at_most(limits, "bytes", bytes, limits.component_bytes)
 }
 
 fn broken(error: BinaryReaderError) -> String {

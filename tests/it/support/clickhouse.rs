@@ -136,7 +136,8 @@ pub fn delete(url: &str) -> Result<String, String> {
     curl(url, &["-X", "DELETE"], b"")
 }
 
-fn curl(url: &str, arguments: &[&str], body: &[u8]) -> Result<String, String> {
+/// A request by curl with these arguments.
+pub fn curl(url: &str, arguments: &[&str], body: &[u8]) -> Result<String, String> {
     let mut child = Command::new("curl")
         .args(["-sS", "--fail-with-body", "--max-time", "60", url])
         .args(arguments)

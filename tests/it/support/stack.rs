@@ -60,18 +60,29 @@ impl Stack {
 
     /// The same, with settings of the stack.
     pub fn start_with(components: &[&str], settings: &[(&str, &str)]) -> Stack {
-        let dir = places::new_folder();
-        cleanup::stop_at_end(&dir);
-        let variables = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let stack = Stack {
-            dir,
-            port_base: free_ports(),
-            variables: variables.collect(),
-            addresses: OnceLock::new(),
-        };
+        let stack = Stack::at_rest(settings);
+        cleanup::stop_at_end(&stack.dir);
         let up: Vec<&str> = ["up"].into_iter().chain(components.iter().copied()).collect();
         stack.run(&up);
         stack
+    }
+
+    /// One of which nothing runs.
+    fn at_rest(settings: &[(&str, &str)]) -> Stack {
+        let variables = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Stack {
+            dir: places::new_folder(),
+            port_base: free_ports(),
+            variables: variables.collect(),
+            addresses: OnceLock::new(),
+        }
+    }
+
+    /// The program of a registry of transforms, fetched if need be.
+    pub fn docker_registry() -> PathBuf {
+        let stack = Stack::at_rest(&[]);
+        stack.run(&["fetch", "docker-registry"]);
+        stack.address("DOCKER_REGISTRY").into()
     }
 
     fn command(&self, arguments: &[&str]) -> Command {

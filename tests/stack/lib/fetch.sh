@@ -72,7 +72,22 @@ fetch_clickhouse_old() {
   say fetch "old ClickHouse: $(du -sm "$ENGINE_OLD" | cut -f1) MB, in $(since_ms "$t0") ms"
 }
 
-# fetch [registry | mariadb | clickhouse-old]...: does nothing for what is there. One run at a time for all clones.
+# A registry of images and of transforms, from Debian's package, which would run it as a service if it were installed.
+fetch_docker_registry() {
+  local dir=${DOCKER_REGISTRY%/usr/bin/*} log=$CACHE/stack/fetch.log new t0
+  [ ! -d "$dir" ] || return 0
+  t0=$(now_us) new=$dir.new
+  say fetch 'docker-registry ...'
+  rm -rf "$new"
+  mkdir -p "$new/debs"
+  (cd "$new/debs" && apt-get download docker-registry) >"$log" 2>&1 || die "fetching failed, see $log; run 'apt-get update' on Debian"
+  dpkg -x "$new"/debs/*.deb "$new"
+  (cd "$new" && rm -r debs usr/share)
+  mv "$new" "$dir"
+  say fetch "docker-registry: $(du -sm "$dir" | cut -f1) MB, in $(since_ms "$t0") ms"
+}
+
+# fetch [registry | mariadb | clickhouse-old | docker-registry]...: does nothing for what is there. One run at a time for all clones.
 fetch() {
   mkdir -p "$CACHE/stack"
   exec 8>"$CACHE/stack/lock"
@@ -85,6 +100,7 @@ fetch() {
     case $more in
       registry) fetch_registry ;;
       clickhouse-old) fetch_clickhouse_old ;;
+      docker-registry) fetch_docker_registry ;;
       mariadb) fetch_jars plugins/debezium-mariadb -P debezium-mariadb $dependency_plugin:copy-dependencies -DincludeScope=runtime ;;
       *) die "nothing is fetched for '$more'" ;;
     esac

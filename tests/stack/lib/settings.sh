@@ -67,6 +67,8 @@ MARIADB=${MARIADB:-$(command -v mariadb || true)}
 JAVA_LIBS=$CACHE/stack/java-$(sha256sum <"$STACK_HOME/pom.xml" | cut -c1-12)
 # The oldest server that is tested: that of Debian's package, unpacked.
 ENGINE_OLD=$CACHE/stack/clickhouse-old-$(dpkg --print-architecture 2>/dev/null)
+# A registry of images and of transforms, the same way. Tests start it by themselves.
+DOCKER_REGISTRY=$CACHE/stack/docker-registry-$(dpkg --print-architecture 2>/dev/null)/usr/bin/docker-registry
 ENGINE=$CACHE/stack/clickhouse-$(sha256sum <"$STACK_HOME/clickhouse/package-lock.json" | cut -c1-12)
 
 BROKERS=$HOST:$KAFKA_PORT

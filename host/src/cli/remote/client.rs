@@ -11,6 +11,7 @@ use tokio::runtime::Runtime;
 use crate::admin::problem::Problem;
 use crate::config::secret::Secret;
 use crate::error::{self, Classify, Exit};
+use crate::http::secret_header;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Far longer than any answer takes.
@@ -39,17 +40,8 @@ impl Client {
             .no_proxy()
             .build()
             .context("setting up the HTTP client")?;
-        let token = match token {
-            None => None,
-            Some(token) => {
-                let header = HeaderValue::from_str(&format!("Bearer {}", token.expose()));
-                // The error would show the token.
-                let mut header =
-                    header.map_err(|_| anyhow!("the token has characters that no token has")).usage()?;
-                header.set_sensitive(true);
-                Some(header)
-            }
-        };
+        let token = token.map(|token| secret_header(&format!("Bearer {}", token.expose()))).transpose();
+        let token = token.context("the token has characters that no token has").usage()?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

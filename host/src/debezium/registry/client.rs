@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use super::SchemaId;
 use crate::config;
 use crate::error::Classify;
+use crate::http::{secret_header, trusting};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Shorter than what the last batches are given when the host is to stop.
@@ -145,29 +146,15 @@ impl Client {
     }
 
     fn with_timeout(settings: &config::Registry, runtime: Handle, timeout: Duration) -> Result<Self> {
-        let mut http = reqwest::Client::builder()
+        let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(timeout)
             .redirect(reqwest::redirect::Policy::none());
-        if let Some(bundle) = &settings.ca {
-            let certificates = reqwest::Certificate::from_pem_bundle(bundle.as_bytes());
-            let certificates = certificates.context("registry.ca_file").usage()?;
-            http = certificates.into_iter().fold(http, reqwest::ClientBuilder::add_root_certificate);
-        }
-        let mut authorization = match settings.credentials.header() {
-            Some(text) => {
-                let value = HeaderValue::from_str(&text);
-                Some(
-                    value
-                        .context("the registry's credentials have characters that no HTTP header can carry")
-                        .usage()?,
-                )
-            }
-            None => None,
-        };
-        if let Some(value) = &mut authorization {
-            value.set_sensitive(true);
-        }
+        let http = trusting(http, settings.ca.as_deref(), "registry.ca_file")?;
+        let authorization = settings.credentials.header().map(|text| secret_header(&text)).transpose();
+        let authorization = authorization
+            .context("the registry's credentials have characters that no HTTP header can carry")
+            .usage()?;
         let http = http.build().context("setting up the HTTP client")?;
         Ok(Client { http, url: settings.url.clone(), authorization, runtime })
     }
