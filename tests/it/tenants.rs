@@ -3,16 +3,19 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
+use crate::support::clickhouse::ClickHouse;
 use crate::support::{Database, Host, Running, Stack, Topic, events, places, wait_until};
 
 /// A configuration with tenants; each is given as its lines.
 fn host(tenants: &[(String, Vec<String>)]) -> Host {
-    let stack = Stack::shared();
-    let mut file = format!(
-        "brokers: {}\nclickhouse_url: {}\nlinger_ms: 100\ntenants:\n",
-        stack.brokers(),
-        stack.clickhouse().url()
-    );
+    host_into(Stack::shared().clickhouse_url(), tenants)
+}
+
+/// The same, into another ClickHouse.
+fn host_into(clickhouse_url: &str, tenants: &[(String, Vec<String>)]) -> Host {
+    let brokers = Stack::shared().brokers();
+    let mut file =
+        format!("brokers: {brokers}\nclickhouse_url: {clickhouse_url}\nlinger_ms: 100\ntenants:\n");
     for (name, lines) in tenants {
         _ = writeln!(file, "  {name}:");
         lines.iter().for_each(|line| _ = writeln!(file, "    {line}"));
@@ -87,6 +90,83 @@ fn no_tenant_writes_into_the_tables_of_another_or_of_the_host_whatever_its_trans
     tables.extend(["_rowgate_dead_letters".to_owned(), "_rowgate_topics".to_owned()]);
     tables.sort();
     assert_eq!(database.lines("SHOW TABLES"), tables);
+}
+
+/// A user of ClickHouse that has the password `of NAME`, and in the database of that name the rights that
+/// docs/operating.md lists; and more rights.
+fn user(name: &str, more: &[&str]) -> String {
+    const OWN: &str = "SELECT, INSERT, CREATE TABLE, CREATE VIEW, DROP VIEW, ALTER ADD COLUMN, ALTER MODIFY COLUMN, ALTER DELETE";
+    const SYSTEM: [&str; 6] =
+        ["columns", "tables", "databases", "settings", "merge_tree_settings", "data_type_families"];
+    let own = [format!("{OWN} ON {name}.*")].into_iter();
+    let system = SYSTEM.map(|table| format!("SELECT ON system.{table}")).into_iter();
+    let engines = ["MergeTree", "ReplacingMergeTree"].map(|engine| format!("TABLE ENGINE ON {engine}"));
+    let kill = ["KILL QUERY ON *.*".to_owned()];
+    let rights =
+        own.chain(system).chain(engines).chain(kill).chain(more.iter().map(|right| (*right).to_owned()));
+    let grants: String = rights.map(|right| format!("<query>GRANT {right}</query>")).collect();
+    format!(
+        "<{name}><password>of {name}</password><networks><ip>::/0</ip></networks><profile>default</profile>\
+         <quota>default</quota><grants>{grants}</grants></{name}>"
+    )
+}
+
+#[test]
+fn clickhouse_itself_keeps_the_user_of_each_tenant_out_of_the_databases_of_others() {
+    const RECORDS: u64 = 5;
+    let topic = Topic::new("tenants_grants.public.my_table", 1);
+    topic.produce(1, &events::updates(RECORDS));
+    let names = ["grants_a", "grants_b", "grants_c"];
+    // The last one even sees what the first one has.
+    let users =
+        [user(names[0], &[]), user(names[1], &[]), user(names[2], &["SELECT ON grants_a.*"])].concat();
+    let stack = Stack::start_with(&["clickhouse"], &[("CLICKHOUSE_USERS", &users)]);
+    let databases = names.map(|name| Database::on(&stack, name));
+    let mirror = places::transform("mirror");
+    // To the host all tables differ, so that it lets each tenant into the database of each other.
+    let all = names.map(|from| {
+        let pipelines = names.map(|to| {
+            let settings = format!(
+                "topic: {}, transform: {mirror:?}, params: {{target: of_{from}}}, database: {to}, start: earliest",
+                topic.name
+            );
+            (format!("to_{to}"), settings)
+        });
+        let settings = ["user", "password", "tables"].into_iter().zip([
+            from.to_owned(),
+            format!("of {from}"),
+            format!("[\"of_{from}*\"]"),
+        ]);
+        let settings: Vec<_> = settings.map(|(name, text)| format!("{name}: {text}")).collect();
+        (from.to_owned(), lines(&settings, &pipelines))
+    });
+    let ended = host_into(stack.clickhouse_url(), &all).arg("--until-caught-up").run();
+    ended.fails(3, &["6 of 9 pipelines failed"]);
+    for (from, own) in names.iter().zip(&databases) {
+        assert_eq!(own.query(&format!("SELECT count() FROM of_{from}_current")), RECORDS.to_string());
+        let tables = [
+            "_rowgate_topics".to_owned(),
+            "_rowgate_transforms".to_owned(),
+            format!("of_{from}"),
+            format!("of_{from}_current"),
+        ];
+        let found = own.lines("SHOW TABLES");
+        assert!(found.iter().all(|table| tables.contains(table)), "{found:?}");
+        for to in names.iter().filter(|to| *to != from) {
+            let why = match (*from, *to) {
+                ("grants_c", "grants_a") => "ACCESS_DENIED".to_owned(),
+                _ => format!("has no database \"{to}\" that the user `{from}` may see"),
+            };
+            let id = format!("pipeline{{id=\"{from}.to_{to}\"}}");
+            let failed = |line: &&str| line.contains(&id) && line.contains("the pipeline failed");
+            let said: Vec<&str> = ended.err.lines().filter(failed).collect();
+            assert!(said.iter().any(|line| line.contains(&why)), "{id}: {said:?}");
+            // Whatever a host would send.
+            let url = stack.clickhouse_url().replace("http://", &format!("http://{from}:of%20{from}@"));
+            let insert = ClickHouse::at(&url).try_query(&format!("INSERT INTO {to}.of_{to} (id) VALUES (1)"));
+            assert!(insert.is_err_and(|error| error.contains("ACCESS_DENIED")), "{from} to {to}");
+        }
+    }
 }
 
 #[test]

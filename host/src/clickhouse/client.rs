@@ -77,8 +77,10 @@ impl Client {
         let catalogue = Catalogue::read(&asked(&profile::catalogue_sql())?);
         let sql = format!("SELECT count() FROM system.databases WHERE name = {}", literal(database));
         if asked(&sql)?.trim() == "0" {
-            return Err(anyhow!("{} has no database {database:?}", place())).environment().help(format!(
-                "create it (CREATE DATABASE {}), or name another with --database",
+            let user = &self.user;
+            let what = anyhow!("{} has no database {database:?} that the user `{user}` may see", place());
+            return Err(what).environment().help(format!(
+                "create it (CREATE DATABASE {}), give the user its rights there, or name another with --database",
                 identifier(database)
             ));
         }

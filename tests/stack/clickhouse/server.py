@@ -59,7 +59,7 @@ def user_xml(name, password, rights):
     return USER.format(name=name, sha256=hashlib.sha256(password.encode()).hexdigest(), rights=rights)
 
 
-def write_config(path, user, password, extra):
+def write_config(path, user, password, extra, more_users):
     conf = path / "conf"
     conf.mkdir(parents=True, exist_ok=True)
     # An ordinary database `default`, instead of the overlay with files that `clickhouse local` makes.
@@ -73,6 +73,7 @@ def write_config(path, user, password, extra):
         users = user_xml("default", "", LAUNCH_ONLY) + user_xml(user, password, FULL)
     else:
         users = user_xml("default", "", FULL)
+    users += more_users
     (conf / "config.xml").write_text(CONFIG.format(path=escape(str(path)), extra=extra))
     (conf / "users.xml").write_text(USERS.format(users=users))
     return conf / "config.xml"
@@ -87,6 +88,7 @@ def main():
     cli.add_argument("--user", default="default")
     cli.add_argument("--password", default=os.environ.get("CLICKHOUSE_PASSWORD", ""))
     cli.add_argument("--config", default="", help="XML to add inside <clickhouse> of the server configuration")
+    cli.add_argument("--users", default="", help="XML to add inside <users>")
     cli.add_argument("--log", help="log file")
     cli.add_argument("--log-level", default="information")
     cli.add_argument("--engine", required=True, help="path of libchdb.so")
@@ -101,7 +103,7 @@ def main():
     lib.chdb_result_error.argtypes = [ctypes.c_void_p]
     lib.chdb_result_error.restype = ctypes.c_char_p
     path = opt.path.resolve()
-    config = write_config(path, opt.user, opt.password, opt.config)
+    config = write_config(path, opt.user, opt.password, opt.config, opt.users)
 
     # Once it listens, the engine says so on one pipe and waits on another: closing that ends
     # its last query and so, in order, the server.

@@ -184,7 +184,8 @@ start_clickhouse() {
   local binary
   if binary=$(clickhouse_binary); then
     render clickhouse.xml "$CONF/clickhouse.xml" HOST="$HOST" PORT="$CLICKHOUSE_PORT" DATA="$DATA/clickhouse" \
-      USER="$CLICKHOUSE_USER" PASSWORD_SHA256="$(printf %s "$CLICKHOUSE_PASSWORD" | sha256sum | cut -d' ' -f1)" MORE="$CLICKHOUSE_XML"
+      USER="$CLICKHOUSE_USER" PASSWORD_SHA256="$(printf %s "$CLICKHOUSE_PASSWORD" | sha256sum | cut -d' ' -f1)" MORE="$CLICKHOUSE_XML" \
+      USERS="$CLICKHOUSE_USERS"
     mkdir -p "$DATA/clickhouse"
     # The watchdog would be a parent that a SIGKILL of ours misses.
     (cd "$DATA/clickhouse" && launch clickhouse env CLICKHOUSE_WATCHDOG_ENABLE=0 TZ=UTC "$binary" server --config-file="$CONF/clickhouse.xml")
@@ -192,7 +193,7 @@ start_clickhouse() {
     [ -e "$ENGINE/node_modules" ] || die "no ClickHouse engine; run '$0 fetch'"
     CLICKHOUSE_PASSWORD=$CLICKHOUSE_PASSWORD launch clickhouse python3 "$STACK_HOME/clickhouse/server.py" \
       --engine "$ENGINE/node_modules/@chdb/lib-linux-x64-gnu/libchdb.so" --path "$DATA/clickhouse" \
-      --host "$HOST" --http-port "$CLICKHOUSE_PORT" --user "$CLICKHOUSE_USER" --config "$CLICKHOUSE_XML"
+      --host "$HOST" --http-port "$CLICKHOUSE_PORT" --user "$CLICKHOUSE_USER" --config "$CLICKHOUSE_XML" --users "$CLICKHOUSE_USERS"
   fi
 }
 ready_clickhouse() { [ "$(query 'SELECT 1' 2>/dev/null)" = 1 ]; }

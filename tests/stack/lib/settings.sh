@@ -53,6 +53,7 @@ MARIADB_ARGS=${MARIADB_ARGS:-}             # more arguments for the server, such
 CLICKHOUSE_USER=${CLICKHOUSE_USER:-default} # with a password, a user other than `default`
 CLICKHOUSE_PASSWORD=${CLICKHOUSE_PASSWORD:-}
 CLICKHOUSE_XML=${CLICKHOUSE_XML:-} # more of the server's configuration, such as "<max_concurrent_queries>3</max_concurrent_queries>"
+CLICKHOUSE_USERS=${CLICKHOUSE_USERS:-} # more users, as elements of <users>
 
 KAFKA_JAVA_ARGS=${KAFKA_JAVA_ARGS:--Xms128m -Xmx512m}
 CONNECT_JAVA_ARGS=${CONNECT_JAVA_ARGS:--Xms128m -Xmx512m}
