@@ -9,6 +9,9 @@ pub mod pipelines;
 pub mod problem;
 pub mod routes;
 pub mod server;
+pub mod staged;
+pub mod transforms;
+pub mod upload;
 
 mod openapi;
 
@@ -21,6 +24,8 @@ use tokio::task::JoinHandle;
 
 use self::access::{Caller, Tokens};
 use self::problem::Problem;
+use self::staged::Staged;
+use self::upload::Places;
 use crate::config;
 use crate::error::Classify;
 use crate::metrics::Metrics;
@@ -41,6 +46,12 @@ struct Shared {
     /// None: whoever is on this machine may do everything.
     tokens: Option<Tokens>,
     shutdown: Shutdown,
+    /// Components that wait to be activated.
+    staged: Staged,
+    /// Where components are taken in, and what is asked with them is done.
+    uploads: Places,
+    /// Where what is there is activated or gone back to, so that nobody who sends slowly keeps others from it.
+    swaps: Places,
     /// Whether each pipeline has been past its start; see [`health`].
     started: AtomicBool,
 }
@@ -54,8 +65,10 @@ impl Admin {
         tokens: Option<Tokens>,
         shutdown: Shutdown,
     ) -> Self {
-        let started = AtomicBool::new(false);
-        Admin { shared: Arc::new(Shared { supervisor, metrics, logs, tokens, shutdown, started }) }
+        let (staged, started) = (Staged::default(), AtomicBool::new(false));
+        let (uploads, swaps) = (Places::default(), Places::default());
+        let shared = Shared { supervisor, metrics, logs, tokens, shutdown, staged, uploads, swaps, started };
+        Admin { shared: Arc::new(shared) }
     }
 
     /// Who sends a request with these headers; none: nobody in particular.

@@ -87,6 +87,27 @@ impl Attempt {
     }
 }
 
+/// How a change of a pipeline's transform ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Swap {
+    /// The new one makes the rows.
+    Done,
+    /// The old one stays.
+    Refused,
+}
+
+impl Swap {
+    const ALL: [Swap; 2] = [Swap::Done, Swap::Refused];
+
+    /// As it stands in the label `outcome`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Swap::Done => "done",
+            Swap::Refused => "refused",
+        }
+    }
+}
+
 /// A number that only grows.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -214,6 +235,7 @@ pub struct Recorder {
     landed_rows: Sizes,
     insert_bytes: Sizes,
     lag_seconds: Seconds,
+    swaps: [Counter; Swap::ALL.len()],
     tables: Labelled<String, Counter>,
     partitions: Labelled<(Arc<str>, i32), Mutex<Position>>,
 }
@@ -260,6 +282,11 @@ impl Recorder {
     /// Rows of a change stand in their tables, this long after the source made it.
     pub fn lagged(&self, behind: Duration) {
         self.lag_seconds.record(behind.as_secs_f64());
+    }
+
+    /// A change of the transform was asked for, and ended.
+    pub fn swapped(&self, swap: Swap) {
+        self.swaps[swap as usize].add(1);
     }
 
     /// The partitions that are read here stand so; others are read elsewhere, or by nobody.

@@ -108,6 +108,11 @@ pub fn parse_digest(text: &str) -> Result<String, String> {
     ))
 }
 
+/// The beginning of a digest as a person gives it, in the form in which digests are kept.
+pub fn beginning_of(text: &str) -> String {
+    text.strip_prefix(SHA256).unwrap_or(text).to_ascii_lowercase()
+}
+
 /// Whether a component of this digest is the one that is pinned, where one is.
 ///
 /// # Errors

@@ -36,7 +36,12 @@ use crate::telemetry::ring;
 
 /// What says in the log that something is about the pipeline with these settings, as long as it is not dropped.
 pub fn span(settings: &Settings) -> tracing::span::EnteredSpan {
-    tracing::error_span!(ring::SPAN, id = settings.name).entered()
+    span_of(&PipelineId::of(settings))
+}
+
+/// The same for the pipeline of this name, and for no other that is at work here.
+pub fn span_of(id: &PipelineId) -> tracing::span::EnteredSpan {
+    tracing::error_span!(parent: None, ring::SPAN, id = id.as_str()).entered()
 }
 
 /// Runs one pipeline to its end. The last argument is to be called when everything is open.

@@ -7,6 +7,7 @@ use std::{env, fs, thread};
 
 use serde_json::{Value, json};
 
+use crate::support::places::{component, variant};
 use crate::support::{Database, Host, Running, Stack, Topic, assert_same, events, places, wait_until};
 
 /// Partitions of a topic under load, and records that are written at once.
@@ -46,18 +47,6 @@ impl Watched {
     }
 }
 
-fn component(name: &str) -> Vec<u8> {
-    fs::read(places::transform(name)).expect("it can be read")
-}
-
-/// The same transform with another digest: a section that says nothing is added.
-fn variant(component: &[u8], number: u64) -> Vec<u8> {
-    let name = format!("variant {number}");
-    let length = |bytes: usize| u8::try_from(bytes).expect("less than 128 bytes");
-    let section = [&[0, length(name.len() + 1), length(name.len())], name.as_bytes()].concat();
-    [component, &section].concat()
-}
-
 /// A host that watches the file, and keeps what it runs in this folder.
 fn watching(topic: &Topic, database: &Database, watched: &Watched, state: &Path) -> Host {
     let state = state.to_str().expect("UTF-8");
@@ -71,12 +60,20 @@ fn told<'l>(line: &'l str, name: &str) -> &'l str {
     rest.split_whitespace().next().expect("a value").trim_matches('"')
 }
 
-/// Swaps under load, and what they come to.
-fn swaps(name: &str, count: u64) {
-    let topic = Topic::new(&format!("{name}.public.my_table"), PARTITIONS);
-    let database = Database::new(name);
-    let (watched, base) = (Watched::new("update_only"), component("update_only"));
-    let host = watching(&topic, &database, &watched, &places::new_folder()).start();
+/// A topic for [`swaps`].
+pub fn topic_for_swaps(name: &str) -> Topic {
+    Topic::new(&format!("{name}.public.my_table"), PARTITIONS)
+}
+
+/// Swaps under load, and what they come to. `hand_over` has a host that keeps updates take one more variant of that
+/// transform.
+pub fn swaps(
+    topic: &Topic,
+    database: &Database,
+    host: Running,
+    count: u64,
+    hand_over: impl Fn(u64, &Running),
+) {
     let (stop, made) = (AtomicBool::new(false), AtomicU64::new(0));
     let mut lines = Vec::new();
     let began = Instant::now();
@@ -96,7 +93,7 @@ fn swaps(name: &str, count: u64) {
         database.wait_for_rows("my_table", 1);
         for number in 0..count {
             let from = host.err.len();
-            watched.becomes_at_once(&variant(&base, number), &host);
+            hand_over(number, &host);
             lines.push(host.wait_for_line_from("transform swapped", from));
         }
     });
@@ -111,7 +108,7 @@ fn swaps(name: &str, count: u64) {
         [told(&lines[0], "was")].into_iter().chain(lines.iter().map(|line| told(line, "now"))).collect();
     let mut pauses: Vec<u64> =
         lines.iter().map(|line| told(line, "pause_us").parse().expect("a number")).collect();
-    let hands = check_hands(&database, &order);
+    let hands = check_hands(database, &order);
     pauses.sort_unstable();
     let at = |percent: usize| pauses[(pauses.len() * percent / 100).min(pauses.len() - 1)];
     println!(
@@ -169,7 +166,11 @@ fn check_hands(database: &Database, order: &[&str]) -> usize {
 #[test]
 fn swaps_under_load_lose_no_row_and_double_none_and_each_batch_is_of_one_transform() {
     let count = env::var("SWAPS").ok().and_then(|count| count.parse().ok());
-    swaps("deploy_swaps", count.unwrap_or(25));
+    let (topic, database) = (topic_for_swaps("deploy_swaps"), Database::new("deploy_swaps"));
+    let (watched, base) = (Watched::new("update_only"), component("update_only"));
+    let host = watching(&topic, &database, &watched, &places::new_folder()).start();
+    let becomes = |number, host: &Running| watched.becomes_at_once(&variant(&base, number), host);
+    swaps(&topic, &database, host, count.unwrap_or(25), becomes);
 }
 
 #[test]

@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::access::Rule;
 use super::problem::Problem;
-use super::routes::{ROUTES, Route};
+use super::routes::{Body, ROUTES, Route};
+use super::upload::SIGNATURE;
 
 /// Describes a type.
 pub type Describe = fn(&mut SchemaGenerator) -> Schema;
@@ -63,13 +64,17 @@ fn operation(route: &Route, problem: &Schema, all: &mut SchemaGenerator) -> Valu
         "parameters": parameters(route, all),
         "responses": answers,
     });
+    if route.body == Body::Component {
+        let content = json!({"application/wasm": {"schema": {"type": "string", "format": "binary"}}});
+        operation["requestBody"] = json!({"required": true, "content": content});
+    }
     if route.rule != Rule::Anyone {
         operation["security"] = json!([{"token": []}]);
     }
     operation
 }
 
-/// The parameters in the path, then those of the query.
+/// The parameters in the path, those of the query, and the header that goes with a component.
 fn parameters(route: &Route, all: &mut SchemaGenerator) -> Vec<Value> {
     let in_path = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let in_path = in_path
@@ -80,5 +85,10 @@ fn parameters(route: &Route, all: &mut SchemaGenerator) -> Vec<Value> {
     parameters.extend(members.map(|(name, schema)| {
         json!({"name": name, "in": "query", "required": false, "schema": schema, "description": schema["description"]})
     }));
+    if route.body == Body::Component {
+        let about = "The component's detached signature: the text of its `.minisig` file, in Base64";
+        let schema = json!({"type": "string", "contentEncoding": "base64"});
+        parameters.push(json!({"name": SIGNATURE, "in": "header", "schema": schema, "description": about}));
+    }
     parameters
 }

@@ -218,7 +218,7 @@ impl Admin {
 }
 
 /// A moment of the monotonic clock as a time of day, by the clock of now; to the second, since that is how long it stays.
-fn as_time(at: Instant) -> Timestamp {
+pub(super) fn as_time(at: Instant) -> Timestamp {
     let now = Timestamp::now();
     let signed = |span: Duration| jiff::SignedDuration::try_from(span).unwrap_or(jiff::SignedDuration::ZERO);
     let time = match at.checked_duration_since(Instant::now()) {

@@ -6,7 +6,7 @@ use axum::extract::{DefaultBodyLimit, RawPathParams, Request, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use schemars::JsonSchema;
 
 use super::access::{Caller, Rule};
@@ -14,11 +14,12 @@ use super::health::{Live, Ready};
 use super::openapi::{Describe, of};
 use super::pipelines::{Lines, Pipeline, Pipelines, Tenants, Which};
 use super::problem::Problem;
-use super::{Admin, health, openapi, pipelines};
-use crate::supervisor::PipelineId;
-use crate::telemetry::ring;
+use super::transforms::{Before, Handed, Purpose, Shown, To};
+use super::{Admin, health, openapi, pipelines, transforms};
+use crate::pipeline::trial::Trial;
+use crate::supervisor::{self, PipelineId};
 
-/// Bytes of a request's body. No route takes one.
+/// Bytes of a request's body, where a route says nothing else.
 const MAX_BODY_BYTES: usize = 64 << 10;
 /// Bytes of a path that are logged.
 const MAX_LOGGED_BYTES: usize = 300;
@@ -35,11 +36,24 @@ pub struct Route {
     pub about: &'static str,
     /// What the query takes, all of it optional.
     pub query: Option<Describe>,
+    /// What the body is.
+    pub body: Body,
     /// What a success gives: its content type, and the type.
     pub gives: (&'static str, Describe),
     /// Other statuses that come with the same.
     pub also: &'static [u16],
+    /// Statuses of refusals, besides those that follow from the rest.
+    pub refuses: &'static [u16],
     handler: fn() -> MethodRouter<Admin>,
+}
+
+/// What a request's body is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    /// There is none.
+    Empty,
+    /// A component.
+    Component,
 }
 
 impl Route {
@@ -53,11 +67,20 @@ impl Route {
         handler: fn() -> MethodRouter<Admin>,
     ) -> Self {
         let gives = ("application/json", gives);
-        Route { method, path, rule, about, query: None, gives, also: &[], handler }
+        let (query, body, also, refuses) = (None, Body::Empty, &[], &[]);
+        Route { method, path, rule, about, query, body, gives, also, refuses, handler }
     }
 
     const fn query(self, query: Describe) -> Self {
         Route { query: Some(query), ..self }
+    }
+
+    const fn component(self) -> Self {
+        Route { body: Body::Component, ..self }
+    }
+
+    const fn refuses(self, refuses: &'static [u16]) -> Self {
+        Route { refuses, ..self }
     }
 
     const fn also(self, also: &'static [u16]) -> Self {
@@ -70,6 +93,10 @@ impl Route {
         if matches!(self.rule, Rule::See | Rule::Change) {
             all.push(404);
         }
+        if self.body == Body::Component {
+            all.extend([408, 413, 422, 429, 503]);
+        }
+        all.extend(self.refuses);
         all
     }
 
@@ -153,6 +180,79 @@ pub const ROUTES: &[Route] = &[
         of::<Pipeline>,
         || post(pipelines::resume),
     ),
+    Route::json(
+        "GET",
+        "/v1/pipelines/{tenant}/{name}/transform",
+        Rule::See,
+        "Which transform runs, which ones can be gone back to or wait, and what a shadow came to",
+        of::<Shown>,
+        || get(transforms::show),
+    ),
+    Route::json(
+        "PUT",
+        "/v1/pipelines/{tenant}/{name}/transform",
+        Rule::Change,
+        "Hands over a component: it makes the rows from the next batch on, or waits",
+        of::<Handed>,
+        || put(transforms::upload),
+    )
+    .component()
+    .query(Purpose::json_schema),
+    Route::json(
+        "POST",
+        "/v1/pipelines/{tenant}/{name}/validate",
+        Rule::Change,
+        "Checks a component as handing it over would, and forgets it",
+        of::<Handed>,
+        || post(transforms::validate),
+    )
+    .component(),
+    Route::json(
+        "POST",
+        "/v1/pipelines/{tenant}/{name}/try",
+        Rule::Change,
+        "What a component would make of the last records that the pipeline has had; nothing is written",
+        of::<Trial>,
+        || post(transforms::attempt),
+    )
+    .component()
+    .refuses(&[409]),
+    Route::json(
+        "POST",
+        "/v1/pipelines/{tenant}/{name}/activate/{digest}",
+        Rule::Change,
+        "Has a component run that waits, or one that ran before",
+        of::<Handed>,
+        || post(transforms::activate),
+    )
+    .refuses(&[422, 429, 503]),
+    Route::json(
+        "POST",
+        "/v1/pipelines/{tenant}/{name}/rollback",
+        Rule::Change,
+        "Goes back to a transform that ran before, with the parameters that it had",
+        of::<Handed>,
+        || post(transforms::rollback),
+    )
+    .query(To::json_schema)
+    .refuses(&[422, 429, 503]),
+    Route::json(
+        "PUT",
+        "/v1/pipelines/{tenant}/{name}/shadow",
+        Rule::Change,
+        "Has a component run beside the one that makes the rows: what it makes is compared, and not written",
+        of::<Before>,
+        || put(transforms::shadow),
+    )
+    .component(),
+    Route::json(
+        "DELETE",
+        "/v1/pipelines/{tenant}/{name}/shadow",
+        Rule::Change,
+        "Ends the shadow, and says what it came to",
+        of::<Before>,
+        || delete(transforms::no_shadow),
+    ),
 ];
 
 /// The pipeline that a request's path names, which is there and the caller may see.
@@ -198,10 +298,11 @@ async fn guard(
     let param = |name: &str| params.iter().find(|(key, _)| *key == name).map_or("", |(_, value)| value);
     let id = pipelines::id(param("tenant"), param("name"));
     let tenant = admin.shared.supervisor.control(&id).map(pipelines::tenant_of);
-    let change = caller.clone().filter(|_| route.rule == Rule::Change).map(|caller| Change {
+    let mut change = caller.clone().filter(|_| route.rule == Rule::Change).map(|caller| Change {
         caller,
         what: format!("{} {}", route.method, logged(request.uri().path())),
         id: tenant.map(|_| id.clone()),
+        status: None,
     });
     let response = match route.rule.check(caller.as_ref(), id.as_str(), tenant) {
         Err(problem) => problem.into_response(),
@@ -213,28 +314,31 @@ async fn guard(
             next.run(request).await
         }
     };
-    if let Some(change) = change {
-        change.note(response.status().as_u16());
+    if let Some(change) = &mut change {
+        change.status = Some(response.status().as_u16());
     }
     response
 }
 
-/// A change that somebody asked for.
+/// A change that somebody asked for. It is noted in the log, and among the lines of its pipeline, when it is dropped:
+/// whoever leaves before the answer has asked for it all the same.
 struct Change {
     caller: Caller,
     what: String,
     /// The pipeline, where it is there.
     id: Option<PipelineId>,
+    /// What came of it, once that is known.
+    status: Option<u16>,
 }
 
-impl Change {
-    /// Notes it in the log, and among the lines of its pipeline.
-    fn note(&self, status: u16) {
-        let _of = self.id.as_ref().map(|id| tracing::error_span!(ring::SPAN, %id).entered());
+impl Drop for Change {
+    fn drop(&mut self) {
+        let _of = self.id.as_ref().map(supervisor::span_of);
         let (who, role, what) = (self.caller.name.as_str(), self.caller.role.name(), &self.what);
-        match status {
-            ..400 => tracing::info!(who, role, status, "admin: {what}"),
-            _ => tracing::warn!(who, role, status, "admin: {what}"),
+        match self.status {
+            Some(status @ ..400) => tracing::info!(who, role, status, "admin: {what}"),
+            Some(status) => tracing::warn!(who, role, status, "admin: {what}"),
+            None => tracing::warn!(who, role, "admin: {what}: the caller left before the answer"),
         }
     }
 }

@@ -1,12 +1,14 @@
-//! The commands that ask a running host: `ls`, `ready`, `pause`, `resume`, `logs`. Each is one or two
+//! The commands that ask a running host: `ls`, `ready`, `deploy`, `rollback`, `pause`, `resume`, `logs`. Each is one or two
 //! requests to its admin interface.
 
 mod args;
 mod client;
+mod deploy;
 mod logs;
 mod ls;
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 
 use anyhow::{Result, anyhow};
 use jiff::Timestamp;
@@ -14,6 +16,7 @@ use reqwest::{Method, Url};
 
 pub use self::args::{commands, parse};
 use self::client::Client;
+use self::deploy::Purpose;
 use crate::admin::health::Ready;
 use crate::admin::pipelines::{NO_TENANT, Pipeline, Pipelines};
 use crate::cli::last_rows::render;
@@ -40,6 +43,22 @@ pub enum Verb {
     Ls,
     /// Whether the host is ready.
     Ready,
+    /// Gives one another transform.
+    Deploy {
+        /// Which pipeline.
+        pipeline: String,
+        /// The component.
+        file: PathBuf,
+        /// What to do with it.
+        purpose: Purpose,
+    },
+    /// Goes back to a transform that ran before.
+    Rollback {
+        /// Which pipeline.
+        pipeline: String,
+        /// The beginning of its digest; none: the one before.
+        to: Option<String>,
+    },
     /// Lets one drain, and stop.
     Pause(String),
     /// Starts one again.
@@ -64,6 +83,10 @@ pub fn run(command: &Command) -> Result<()> {
     match &command.verb {
         Verb::Ls => ls::ls(&client, command.json),
         Verb::Ready => ready(&client, command.json),
+        Verb::Deploy { pipeline, file, purpose } => {
+            deploy::deploy(&client, pipeline, file, *purpose, command.json)
+        }
+        Verb::Rollback { pipeline, to } => deploy::rollback(&client, pipeline, to.as_deref(), command.json),
         Verb::Pause(pipeline) => change(&client, pipeline, "pause", command.json),
         Verb::Resume(pipeline) => change(&client, pipeline, "resume", command.json),
         Verb::Logs { pipeline, since, follow } => {
@@ -74,7 +97,7 @@ pub fn run(command: &Command) -> Result<()> {
 
 /// Tells whether the host is ready.
 fn ready(client: &Client, json: bool) -> Result<()> {
-    let (status, answer) = client.answer(Method::GET, &["readyz"], &[])?;
+    let (status, answer) = client.answer(Method::GET, &["readyz"])?;
     let ready: Ready = client::read(&answer)?;
     let Ready { status: what, pipelines, failed, .. } = &ready;
     crate::cli::show(&match json {

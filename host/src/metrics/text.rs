@@ -9,7 +9,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::histogram::Histogram;
-use super::{Attempt, Counter, Metrics, OTHER, Outcome, Recorder, STAGES};
+use super::{Attempt, Counter, Metrics, OTHER, Outcome, Recorder, STAGES, Swap};
 
 /// What the answer says that it is.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -217,6 +217,8 @@ impl Collector for Metrics {
         all.histogram("transform_duration_seconds", "How long calls of the transform took", |r| {
             &r.call_seconds
         })?;
+        let about = ("transform_swaps", "Changes of the transform, by how they ended");
+        all.by(about, "outcome", Swap::ALL.iter().map(|swap| swap.name()), |r| &r.swaps)?;
         all.rows()?;
         let about =
             ("sink_inserts", "Attempts at inserts, by how they ended: each that failed is repeated or split");

@@ -6,18 +6,20 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Kept;
 use crate::commit::DIGEST_DIGITS;
 use crate::config::Deciding;
+use crate::origin::beginning_of;
 use crate::transform::digest;
 
 /// So many transforms that were deployed to a pipeline are kept, to go back to.
 pub const MAX_VERSIONS: usize = 10;
 
 /// Who had a transform run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum By {
     /// The configuration, at a start.
@@ -43,7 +45,7 @@ impl By {
 }
 
 /// A transform that was to run, and when.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Version {
     /// Its pin: the component, its parameters and the settings that decide rows.
     pub pin: String,
@@ -116,17 +118,35 @@ impl Deployed {
         true
     }
 
+    /// The one that ran before the one that runs.
+    ///
+    /// # Errors
+    /// None did, as far as is kept.
+    pub fn before(&self) -> Result<&Version, String> {
+        self.versions
+            .iter()
+            .rev()
+            .nth(1)
+            .ok_or_else(|| "no other transform ran before, as far as is kept".to_owned())
+    }
+
     /// The one that ran last of those whose digest or pin begins like this.
     ///
     /// # Errors
     /// There is none; or several components have such a digest.
     pub fn find(&self, digest: &str) -> Result<&Version, String> {
-        let digest = digest.strip_prefix("sha256:").unwrap_or(digest);
+        let digest = beginning_of(digest);
         let is_meant = |version: &&Version| {
-            !digest.is_empty() && (version.digest.starts_with(digest) || version.pin.starts_with(digest))
+            !digest.is_empty() && (version.digest.starts_with(&digest) || version.pin.starts_with(&digest))
         };
         let last = self.versions.iter().rev().find(is_meant);
-        let last = last.ok_or_else(|| format!("no transform that begins with `{digest}` is kept"))?;
+        let last = last.ok_or_else(|| {
+            let kept: Vec<&str> = self.versions.iter().rev().map(Version::short).collect();
+            format!(
+                "no transform that begins with `{digest}` is kept; the last ones were {}",
+                kept.join(", ")
+            )
+        })?;
         match self.versions.iter().filter(is_meant).all(|version| version.digest == last.digest) {
             true => Ok(last),
             false => Err(format!("several transforms begin with `{digest}`: give more of its digits")),
@@ -182,11 +202,19 @@ mod tests {
         deployed.put(&kept("a", "ms"), By::Deploy, 2);
         deployed.put(&kept("b", "us"), By::Deploy, 3);
         let of_a = digest(b"a");
-        for text in [of_a.clone(), format!("sha256:{of_a}"), of_a[..8].to_owned()] {
+        let texts = [of_a.clone(), format!("sha256:{of_a}"), of_a[..8].to_owned(), of_a[..8].to_uppercase()];
+        for text in texts {
             assert_eq!(deployed.find(&text).unwrap().since_ms, 2, "with the parameters that it had last");
         }
         assert_eq!(deployed.find(kept("a", "us").pin()).unwrap().since_ms, 1);
-        assert!(deployed.find("").is_err() && deployed.find("none").is_err());
+        assert!(deployed.find("").is_err());
+        let missing = deployed.find("none").unwrap_err();
+        assert!(missing.ends_with(&format!(
+            "were {}, {}, {}",
+            &digest(b"b")[..16],
+            &of_a[..16],
+            &of_a[..16]
+        )));
         for version in &mut deployed.versions {
             version.digest = format!("ab{}", version.digest);
         }

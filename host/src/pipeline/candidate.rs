@@ -50,6 +50,15 @@ pub(super) fn ready(settings: &Settings, kept: &Kept, now: &Now) -> Result<Ready
     Ok(Ready { transform, kept: kept.clone(), targets })
 }
 
+/// Whether [`ready`] would find nothing wrong before it makes tables and columns. Nothing is made.
+///
+/// # Errors
+/// See [`ready`].
+pub(super) fn fits(settings: &Settings, kept: &Kept, now: &Now) -> Result<()> {
+    let rows = plans(&start(&kept.component, settings, &now.sandbox)?, now)?;
+    now.targets.as_ref().map_or(Ok(()), |now| bind(&now.beside(true), &rows))
+}
+
 /// Compiles and starts a transform, and asks it for its plans of the source's tables. Nothing is made.
 ///
 /// # Errors

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::runtime::Handle;
 
@@ -28,7 +29,7 @@ use crate::config::Settings;
 use crate::config::secret::Named;
 use crate::debezium::shape::Shape;
 use crate::error::Classify;
-use crate::metrics::{Metrics, Recorder};
+use crate::metrics::{Metrics, Recorder, Swap};
 use crate::origin::{self, Origin};
 use crate::pins::Kept;
 use crate::pins::deployed::{By, Deployed, Version, now_ms};
@@ -61,7 +62,7 @@ pub struct Deployment {
 }
 
 /// Who makes a partition's rows, and since which record.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Place {
     /// The topic.
     pub topic: String,
@@ -76,7 +77,7 @@ pub struct Place {
 }
 
 /// What runs in a pipeline, for people and programs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Status {
     /// The pipeline's name.
     pub pipeline: String,
@@ -178,30 +179,63 @@ impl Control {
     /// Why it cannot run here; then the transform that runs goes on.
     pub fn deploy(&self, candidate: Candidate, by: By) -> Result<Deployment> {
         let _alone = locked(&self.inner.changing);
+        self.counted(self.deployed(candidate, by))
+    }
+
+    fn deployed(&self, candidate: Candidate, by: By) -> Result<Deployment> {
         self.know_configuration()?;
         let origin = self.admit(&candidate)?;
         let (settings, kept) = self.settled(candidate);
-        let deployment = self.install(&settings, kept, by)?;
-        admission::note(&settings, &origin)?;
-        Ok(deployment)
+        self.install(&settings, kept, by, Some(&origin))
     }
 
-    /// Goes back to a transform that ran before: the last one whose digest or pin begins like this, with the
-    /// parameters that it had.
+    /// Goes back to a transform that ran before, with the parameters that it had: the last one whose digest or pin
+    /// begins like this; none for the one that ran last.
     ///
     /// # Errors
     /// None that is kept is meant, or it cannot run here any more; then the transform that runs goes on.
-    pub fn rollback(&self, digest: &str) -> Result<Deployment> {
+    pub fn rollback(&self, digest: Option<&str>) -> Result<Deployment> {
         let _alone = locked(&self.inner.changing);
+        self.counted(self.gone_back(digest))
+    }
+
+    fn gone_back(&self, digest: Option<&str>) -> Result<Deployment> {
         self.know_configuration()?;
         let Inner { settings, store, .. } = &*self.inner;
-        let version = locked(&self.inner.state).deployed.find(digest).cloned();
+        let version = {
+            let state = locked(&self.inner.state);
+            digest.map_or_else(|| state.deployed.before(), |digest| state.deployed.find(digest)).cloned()
+        };
         let version = version.map_err(|why| anyhow!(why)).usage()?;
-        let kept = store.load(&version.pin).map_err(|why| anyhow!(why)).environment()?;
+        let runs = locked(&self.inner.state).current.clone().filter(|kept| kept.pin() == version.pin);
+        let kept = runs.map_or_else(|| store.load(&version.pin), Ok).map_err(|why| anyhow!(why));
+        // What is not kept by now is not kept at another attempt either.
+        let kept = kept.with_context(|| format!("the transform {} is gone", version.short())).usage()?;
         // Who signed it was looked at when it was deployed, and to go back is what the version would forbid.
         origin::check_digest(&version.digest, &settings.origin).usage()?;
         let settings = settings.with_params(kept.deciding.params());
-        self.install(&settings, Kept::new(kept.component, settings.deciding.clone()), By::Rollback)
+        self.install(&settings, Kept::new(kept.component, settings.deciding.clone()), By::Rollback, None)
+    }
+
+    /// Counts how a change of the transform ended.
+    fn counted(&self, change: Result<Deployment>) -> Result<Deployment> {
+        let swap = match &change {
+            Ok(deployment) => deployment.changed.then_some(Swap::Done),
+            Err(_) => Some(Swap::Refused),
+        };
+        swap.into_iter().for_each(|swap| self.inner.recorder.swapped(swap));
+        change
+    }
+
+    /// Whether a candidate could be deployed, as far as that shows without making tables. Nothing changes.
+    ///
+    /// # Errors
+    /// Why it cannot run here.
+    pub fn check(&self, candidate: Candidate) -> Result<()> {
+        self.wait_for_configuration()?;
+        self.admit(&candidate)?;
+        let (settings, kept) = self.settled(candidate);
+        candidate::fits(&settings, &kept, &self.now())
     }
 
     /// What a candidate would make of the last records that the pipeline has had. None: it has had none yet. Nothing is
@@ -210,7 +244,7 @@ impl Control {
     /// # Errors
     /// Why it cannot run here, as far as that shows without the target's tables.
     pub fn trial(&self, candidate: Candidate) -> Result<Option<Trial>> {
-        self.know_configuration()?;
+        self.wait_for_configuration()?;
         let captured = locked(&self.inner.state).seen.captured();
         let Some(captured) = captured else { return Ok(None) };
         self.admit(&candidate)?;
@@ -279,8 +313,15 @@ impl Control {
         }
     }
 
-    /// Tries a transform and, where it is another one than runs, hands it to the run.
-    fn install(&self, settings: &Settings, kept: Kept, by: By) -> Result<Deployment> {
+    /// Tries a transform and, where it is another one than runs, hands it to the run. `origin`: where it comes from,
+    /// which is noted; none where it ran before.
+    fn install(
+        &self,
+        settings: &Settings,
+        kept: Kept,
+        by: By,
+        origin: Option<&Origin>,
+    ) -> Result<Deployment> {
         let Inner { store, state, .. } = &*self.inner;
         drop(locked(state).retired.take());
         let before = locked(state).current.clone();
@@ -289,6 +330,8 @@ impl Control {
             true => Some(candidate::ready(settings, &kept, &self.now())?),
             false => None,
         };
+        // The last that can fail.
+        origin.map_or(Ok(()), |origin| admission::note(settings, origin))?;
         let mut deployed = locked(state).deployed.clone();
         deployed.put(&kept, by, now_ms());
         // Only the configuration's own file is what the configuration names.
@@ -333,6 +376,9 @@ impl Control {
     fn record<'k>(&self, mut kept: impl Iterator<Item = &'k Kept>, deployed: &Deployed) -> bool {
         let Inner { settings, store, .. } = &*self.inner;
         if !seals(settings) || settings.dry_run {
+            tracing::info!(
+                "a restart does not know it: only a pipeline from Kafka to ClickHouse keeps what was deployed"
+            );
             return false;
         }
         let written = kept.try_for_each(|kept| store.save(kept)).and_then(|()| store.record(deployed));
@@ -342,12 +388,22 @@ impl Control {
         written.is_ok()
     }
 
-    /// Reads what the configuration names and what was deployed, unless that was done.
+    /// Reads what the configuration names and what was deployed, unless that was done. For who holds `changing`.
     fn know_configuration(&self) -> Result<()> {
         let known = locked(&self.inner.state).configured.is_some();
         if !known {
             let chosen = self.choose()?;
             self.adopt(&chosen);
+        }
+        Ok(())
+    }
+
+    /// The same for who does not hold `changing`.
+    fn wait_for_configuration(&self) -> Result<()> {
+        let known = locked(&self.inner.state).configured.is_some();
+        if !known {
+            let _alone = locked(&self.inner.changing);
+            self.know_configuration()?;
         }
         Ok(())
     }
@@ -513,10 +569,10 @@ mod tests {
         assert!(begun(&[]) == own);
         // Back to it, by hand.
         let last = control(Some(folder.path()), &[]);
-        let back = last.rollback(&deployed.version.digest[..12]).unwrap();
+        let back = last.rollback(Some(&deployed.version.digest[..12])).unwrap();
         assert_eq!((back.version.by, &back.version.digest), (By::Rollback, &deployed.version.digest));
         assert_eq!(digest(&begun(&[]).component), deployed.version.digest);
-        assert_eq!(exit_of(&last.rollback("0123").unwrap_err()), Exit::Usage);
+        assert_eq!(exit_of(&last.rollback(Some("0123")).unwrap_err()), Exit::Usage);
     }
 
     #[test]
@@ -540,6 +596,20 @@ mod tests {
         }
         assert!(control.next().is_none() && !folder.path().join("deployed").exists());
         assert!(control.begin().unwrap().kept == begun.kept);
+    }
+
+    #[test]
+    fn what_is_kept_nowhere_is_not_gone_back_to_unless_it_runs_already() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let _context = runtime.enter();
+        let control = control(None, &[]);
+        control.begin().unwrap();
+        let deployed = control.deploy(candidate(other(transform::BUILT_IN, b'a')), By::Deploy).unwrap();
+        assert!(!deployed.kept);
+        let error = control.rollback(None).unwrap_err();
+        assert_eq!(exit_of(&error), Exit::Usage, "{error:#}");
+        assert!(!control.rollback(Some(&deployed.version.digest)).unwrap().changed);
+        assert_eq!(control.status().current, Some(deployed.version));
     }
 
     #[test]

@@ -11,8 +11,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
+use tracing::Span;
 
 use super::prepare::{Part, Prepared, Preparer};
 use super::{Stop, locked};
@@ -27,7 +29,7 @@ const MAX_DIFFERENCES: usize = 20;
 const MADE_BY: &str = "_transform";
 
 /// How a row of the one differs from that of the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Only the transform that runs makes it.
@@ -39,7 +41,7 @@ pub enum Kind {
 }
 
 /// One row that differs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Difference {
     /// How.
     pub kind: Kind,
@@ -62,7 +64,7 @@ pub struct Difference {
 }
 
 /// What a shadow came to.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Report {
     /// SHA-256 of the shadow's component, in hexadecimal.
     pub digest: String,
@@ -130,7 +132,12 @@ impl Shadow {
         let (work, batches) = sync_channel(1);
         let busy = Arc::new(AtomicBool::new(false));
         let shading = Shading { preparer, report: report.clone(), busy: busy.clone(), show_values };
-        let thread = thread::Builder::new().name("shadow".to_owned()).spawn(move || shading.run(&batches));
+        // What it and its transform log is the pipeline's.
+        let of = Span::current();
+        let thread = thread::Builder::new().name("shadow".to_owned()).spawn(move || {
+            let _in = of.entered();
+            shading.run(&batches);
+        });
         thread.context("starting the thread of the shadow").environment()?;
         Ok(Shadow { work, busy, report })
     }

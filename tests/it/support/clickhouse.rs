@@ -131,6 +131,11 @@ pub fn post(url: &str, body: &[u8]) -> Result<String, String> {
     curl(url, &["--data-binary", "@-"], body)
 }
 
+/// A PUT request.
+pub fn put(url: &str, body: &[u8]) -> Result<String, String> {
+    curl(url, &["-X", "PUT", "--data-binary", "@-"], body)
+}
+
 /// A DELETE request.
 pub fn delete(url: &str) -> Result<String, String> {
     curl(url, &["-X", "DELETE"], b"")

@@ -19,6 +19,19 @@ pub fn transform(name: &str) -> String {
     path.to_str().expect("paths are UTF-8").to_owned()
 }
 
+/// The bytes of one.
+pub fn component(name: &str) -> Vec<u8> {
+    fs::read(transform(name)).expect("it can be read")
+}
+
+/// The same transform with another digest: a section that says nothing is added.
+pub fn variant(component: &[u8], number: u64) -> Vec<u8> {
+    let name = format!("variant {number}");
+    let length = |bytes: usize| u8::try_from(bytes).expect("less than 128 bytes");
+    let section = [&[0, length(name.len() + 1), length(name.len())], name.as_bytes()].concat();
+    [component, &section].concat()
+}
+
 /// Recorded change events: of PostgreSQL, or of the folder that `file` names.
 pub fn fixture(file: &str) -> PathBuf {
     let folder = if file.contains('/') { "" } else { "debezium-postgres" };

@@ -7,6 +7,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command as Clap, value_parser};
 use jiff::{Span, Timestamp};
 use reqwest::Url;
 
+use super::deploy::Purpose;
 use super::{Command, Verb};
 use crate::config::keys::{ADMIN_TOKEN, ADMIN_TOKEN_FILE, ADMIN_URL};
 use crate::config::secret::Secret;
@@ -45,6 +46,13 @@ pub fn commands() -> Vec<Clap> {
             )
             .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Show it as JSON"))
     };
+    let file = Arg::new("file").value_name("FILE").required(true).value_parser(value_parser!(PathBuf));
+    let file = file.help("A WebAssembly component; its signature is FILE.minisig, where there is one");
+    let to = Arg::new("to").long("to").value_name("DIGEST");
+    let to = to.help("The beginning of its digest; without it the one that ran last before this one");
+    let switch = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+    };
     let since = Arg::new("since")
         .long("since")
         .value_name("TIME")
@@ -54,6 +62,12 @@ pub fn commands() -> Vec<Clap> {
     vec![
         with("ls", "List the pipelines of a running host, and what they are at"),
         with("ready", "Tell whether a running host is ready: exit 0, or 3"),
+        with("deploy", "Have another component make a pipeline's rows, from its next batch on")
+            .arg(pipeline())
+            .arg(file)
+            .arg(switch("check", "Only check that it could: nothing changes").conflicts_with("try"))
+            .arg(switch("try", "Show what it would make of the last records: nothing is written")),
+        with("rollback", "Go back to a transform that ran before").arg(pipeline()).arg(to),
         with("pause", "Let a pipeline drain and stop, until it is resumed").arg(pipeline()),
         with("resume", "Start a pipeline again that is paused, has failed or ended").arg(pipeline()),
         with("logs", "Show what a pipeline and its transform logged last")
@@ -72,6 +86,16 @@ pub fn parse(name: &str, matches: &ArgMatches) -> Result<Option<Command>, clap::
     let verb = match name {
         "ls" => Verb::Ls,
         "ready" => Verb::Ready,
+        "deploy" => Verb::Deploy {
+            pipeline: pipeline(),
+            file: matches.get_one::<PathBuf>("file").cloned().unwrap_or_default(),
+            purpose: match (matches.get_flag("check"), matches.get_flag("try")) {
+                (true, _) => Purpose::Check,
+                (_, true) => Purpose::Try,
+                _ => Purpose::Run,
+            },
+        },
+        "rollback" => Verb::Rollback { pipeline: pipeline(), to: matches.get_one::<String>("to").cloned() },
         "pause" => Verb::Pause(pipeline()),
         "resume" => Verb::Resume(pipeline()),
         "logs" => Verb::Logs {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
@@ -14,8 +14,8 @@ use crate::error::{self, Classify, Exit};
 use crate::http::secret_header;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Far longer than any answer takes.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longer than the host takes to compile and try a component.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
 /// An answer's length at most: the log lines that the host keeps of a pipeline are far less.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 
@@ -50,12 +50,23 @@ impl Client {
         Ok(Client { http, url: url.clone(), token, runtime })
     }
 
-    /// Asks.
+    /// Asks, without a body.
     ///
     /// # Errors
     /// The host is not reached, exit 3; it refuses, exit 2.
     pub fn ask(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> Result<String> {
-        let (status, text) = self.answer(method, path, query)?;
+        self.success(self.sent(method, path, query, HeaderMap::new(), Vec::new())?)
+    }
+
+    /// Asks with a body.
+    ///
+    /// # Errors
+    /// See [`Client::ask`].
+    pub fn send(&self, method: Method, path: &[&str], headers: HeaderMap, body: Vec<u8>) -> Result<String> {
+        self.success(self.sent(method, path, &[], headers, body)?)
+    }
+
+    fn success(&self, (status, text): (StatusCode, String)) -> Result<String> {
         if status.is_success() { Ok(text) } else { Err(refusal(status, &text, &self.place())) }
     }
 
@@ -63,11 +74,17 @@ impl Client {
     ///
     /// # Errors
     /// The host is not reached, exit 3.
-    pub fn answer(
+    pub fn answer(&self, method: Method, path: &[&str]) -> Result<(StatusCode, String)> {
+        self.sent(method, path, &[], HeaderMap::new(), Vec::new())
+    }
+
+    fn sent(
         &self,
         method: Method,
         path: &[&str],
         query: &[(&str, &str)],
+        headers: HeaderMap,
+        body: Vec<u8>,
     ) -> Result<(StatusCode, String)> {
         let mut url = self.url.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
@@ -76,7 +93,7 @@ impl Client {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let mut request = self.http.request(method, url);
+        let mut request = self.http.request(method, url).headers(headers).body(body);
         if let Some(token) = &self.token {
             request = request.header(AUTHORIZATION, token.clone());
         }
@@ -89,12 +106,23 @@ impl Client {
             }
             Ok::<_, reqwest::Error>((status, text))
         });
-        let (status, text) = answered
-            .map_err(|error| error.without_url())
-            .with_context(|| format!("cannot reach {}", self.place()))
-            .environment()
-            .help("is the host running with --admin-listen, and is --admin its address?")?;
+        let (status, text) = answered.map_err(|error| self.unanswered(error.without_url()))?;
         Ok((status, String::from_utf8_lossy(&text).into_owned()))
+    }
+
+    fn unanswered(&self, error: reqwest::Error) -> anyhow::Error {
+        let place = self.place();
+        let (what, help) = match error.is_timeout() && !error.is_connect() {
+            true => (
+                format!("{place} has not answered within {} s", REQUEST_TIMEOUT.as_secs()),
+                "what was asked may still be done: `host ls` and `host logs` tell",
+            ),
+            false => (
+                format!("cannot reach {place}"),
+                "is the host running with --admin-listen, and is --admin its address?",
+            ),
+        };
+        error::of_class(anyhow::Error::new(error).context(what), Exit::Environment, Some(help.to_owned()))
     }
 
     fn place(&self) -> String {
@@ -110,6 +138,13 @@ fn refusal(status: StatusCode, text: &str, place: &str) -> anyhow::Error {
             let what = anyhow!("{place} answers {status}, and not as Rowgate's host does");
             (what, Some("is --admin the address of a host?".to_owned()))
         }
+    };
+    // The host's own advice is for programs.
+    let help = match status {
+        StatusCode::UNAUTHORIZED => Some(
+            "give a token with --token-file or ROWGATE_ADMIN_TOKEN; `host token new` makes them".to_owned(),
+        ),
+        _ => help,
     };
     let exit = match status.as_u16() {
         429 | 502..=504 => Exit::Environment,
@@ -158,7 +193,8 @@ mod tests {
                 (exit, "no such thing (a_code)".to_owned()),
                 "{status}"
             );
-            assert_eq!(help_of(&error), Some("look"));
+            let help = if status == 401 { "give a token with --token-file" } else { "look" };
+            assert!(help_of(&error).unwrap().starts_with(help), "{status}");
         }
         let error = refusal(StatusCode::OK, "<html>", "the host");
         assert_eq!(error.to_string(), "the host answers 200 OK, and not as Rowgate's host does");
