@@ -3,6 +3,7 @@
 
 mod child;
 
+use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -12,6 +13,7 @@ pub use super::cache::Cache;
 use super::cache::Identity;
 use super::engine::Engine;
 use crate::error::Classify;
+use crate::locked::locked;
 
 /// A component as native code, in bytes, at most: the largest seen, of JavaScript, has two thirds of it.
 pub(crate) const MAX_CODE_BYTES: u64 = 64 << 20;
@@ -65,6 +67,18 @@ impl Code {
     }
 }
 
+/// Held by who compiles: it is one at a time in a process.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Waits for the turn to compile, and says whether somebody else had it.
+pub(super) fn turn() -> (MutexGuard<'static, ()>, bool) {
+    match TURN.try_lock() {
+        Ok(turn) => (turn, false),
+        Err(TryLockError::Poisoned(poisoned)) => (poisoned.into_inner(), false),
+        Err(TryLockError::WouldBlock) => (locked(&TURN), true),
+    }
+}
+
 /// Who compiles, and where the outcome is kept.
 #[derive(Debug, Clone, Default)]
 pub struct Compiling {
@@ -87,17 +101,29 @@ impl Compiling {
         limits: CompileLimits,
     ) -> Result<Component> {
         let identity = Identity::of(engine, bytes);
-        if let Some(code) = self.cache.load(&identity) {
-            match code.load(engine) {
-                Ok(component) => return Ok(component),
-                Err(error) => tracing::warn!("native code in the cache cannot be used, compiling: {error:#}"),
-            }
+        if let Some(component) = self.kept(engine, &identity) {
+            return Ok(component);
+        }
+        let (_turn, waited) = turn();
+        // Pipelines that start together may have the same transform: who was before has compiled it.
+        if let Some(component) = waited.then(|| self.kept(engine, &identity)).flatten() {
+            return Ok(component);
         }
         let begin = Instant::now();
         let code = self.compiler.compile(engine, bytes, limits)?;
         tracing::debug!(ms = begin.elapsed().as_millis(), bytes = code.0.len(), "component compiled");
         self.cache.save(&identity, &code);
         code.load(engine).context("the compiled component cannot be loaded")
+    }
+
+    /// What is in the cache and can be used.
+    fn kept(&self, engine: &Engine, identity: &Identity) -> Option<Component> {
+        let loaded = self.cache.load(identity)?.load(engine);
+        loaded
+            .inspect_err(|error| {
+                tracing::warn!("native code in the cache cannot be used, compiling: {error:#}")
+            })
+            .ok()
     }
 }
 

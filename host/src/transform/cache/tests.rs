@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use super::*;
 use crate::transform::BUILT_IN;
-use crate::transform::compile::{CompileLimits, Compiler, Compiling};
+use crate::transform::compile::{CompileLimits, Compiler, Compiling, precompile, turn};
 
 /// A state directory with the native code of the built-in transform in it.
 struct Kept {
@@ -69,6 +69,42 @@ fn what_is_kept_is_this_users_alone() {
         (0o700, 0o600, 0o600)
     );
     assert_eq!(fs::read(kept.key_file()).unwrap().len(), KEY_BYTES);
+}
+
+/// Waits until a thread of this process waits.
+fn until_it_waits(thread: rustix::process::RawPid) {
+    let begin = std::time::Instant::now();
+    let stat = format!("/proc/self/task/{thread}/stat");
+    while !fs::read_to_string(&stat).unwrap().rsplit(')').next().unwrap().starts_with(" S") {
+        assert!(begin.elapsed().as_secs() < 30, "it goes on");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn who_waited_for_the_turn_to_compile_uses_what_was_compiled_meanwhile() {
+    use std::os::unix::fs::MetadataExt as _;
+    let (dir, engine) = (tempfile::tempdir().unwrap(), Engine::new(1).unwrap());
+    let kept = Kept { identity: Identity::of(&engine, BUILT_IN), dir, engine };
+    let code = Code::authenticated(precompile(&kept.engine.inner, BUILT_IN).unwrap());
+    let (turn, _) = turn();
+    let inode = || fs::metadata(kept.file()).unwrap().ino();
+    let saved = std::thread::scope(|scope| {
+        let (send, receive) = std::sync::mpsc::channel();
+        for _ in 0..3 {
+            let (send, kept) = (send.clone(), &kept);
+            scope.spawn(move || {
+                send.send(rustix::thread::gettid().as_raw_nonzero().get()).unwrap();
+                kept.load();
+            });
+        }
+        receive.iter().take(3).for_each(until_it_waits);
+        kept.cache().save(&kept.identity, &code);
+        let saved = inode();
+        drop(turn);
+        saved
+    });
+    assert_eq!(inode(), saved, "compiled again");
 }
 
 #[test]

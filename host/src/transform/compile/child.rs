@@ -9,7 +9,6 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, ExitStatus};
-use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,7 +18,6 @@ use rustix::process::Signal;
 
 use super::{CompileLimits, MAX_CODE_BYTES};
 use crate::error::{Classify, Exit};
-use crate::locked::locked;
 use crate::transform::log::sanitized;
 
 /// This executable, also after its file was replaced: what another version compiles could not be loaded.
@@ -32,13 +30,11 @@ const LOOK: Duration = Duration::from_millis(5);
 /// What is read of a child's last words, bytes.
 const MAX_WORDS_BYTES: u64 = 4096;
 
-/// Native code of `component`. One child runs at a time; who comes later waits.
+/// Native code of `component`.
 ///
 /// # Errors
 /// See [`super::Compiling::component`].
 pub(super) fn compile(component: &[u8], limits: CompileLimits) -> Result<Vec<u8>> {
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = locked(&ONE);
     let mut command = Command::new(THIS_EXECUTABLE);
     command.arg("compile-worker");
     command.args(["--memory-mib", &limits.memory_mib.to_string(), "--cpu-s", &limits.cpu_s.to_string()]);
