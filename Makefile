@@ -12,7 +12,7 @@ BUILD := cargo build --quiet --workspace --exclude fuzz --test it
 # For runs that compute for minutes: the host is compiled like its dependencies.
 OPTIMIZED := --config 'profile.dev.package.host.opt-level=2'
 
-.PHONY: help demo clean-demo test properties swaps model lint fmt bench count fuzz api-fuzz hostile zoo chaos soak guests stack-up stack-down check
+.PHONY: help demo clean-demo test properties swaps tenants model lint fmt bench count fuzz api-fuzz hostile zoo chaos soak guests stack-up stack-down check
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -35,6 +35,12 @@ properties: ## 100,000 values of each kind to ClickHouse and back (`make test` t
 
 swaps: ## 1,000 swaps of the transform under load, none lost or doubled (`make test` does 25)
 	SWAPS=$${SWAPS:-1000} cargo test --workspace --exclude fuzz --test it -- swaps_under_load --nocapture
+
+tenants: ## 100 pipelines of 10 tenants: what an idle one costs, and the lag of nine tenants while the tenth attacks
+	TENANTS=$${TENANTS:-10} TENANT_PIPELINES=$${TENANT_PIPELINES:-100} TENANT_SECONDS=$${TENANT_SECONDS:-20} \
+	TENANT_ATTACKS="$${TENANT_ATTACKS:-spin spin_prepare grow recurse log_flood huge_cell huge_fan_out huge_reason huge_error plan_many_columns \
+	extreme_decimal deep_json plan_counts trap_always secret_error slow}" \
+	cargo test --workspace --exclude fuzz --test it -- tenants:: --nocapture --test-threads 1
 
 model: ## delivery against a simulated log and server: every history of 2 faults, and 100,000 random ones (ROWGATE_SEED=1)
 	ROWGATE_FAULTS=$${ROWGATE_FAULTS:-2} ROWGATE_HISTORIES=$${ROWGATE_HISTORIES:-100000} \

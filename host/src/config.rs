@@ -32,6 +32,7 @@ pub use crate::debezium::options::{Options, Tombstones};
 pub use crate::debezium::registry::Framing;
 use crate::oci::Remote;
 use crate::origin::Policy;
+pub use crate::tenant::Budget;
 use crate::transform::compile::{Cache, Compiler, Compiling};
 pub use crate::transform::limits::{SandboxLimits, SandboxProfile};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
@@ -91,6 +92,8 @@ pub struct Settings {
     pub limits: SandboxLimits,
     /// Which tables the transform may write to.
     pub tables: Tables,
+    /// What the tenant may use; without tenants, the pipeline.
+    pub budget: Budget,
     /// What becomes of values that do not fit.
     pub policies: Policies,
     /// Whether errors and reasons show the beginning of values.

@@ -28,6 +28,7 @@ pub mod output;
 
 pub mod pipeline;
 pub mod supervisor;
+pub mod tenant;
 
 pub mod admin;
 pub mod chaos;

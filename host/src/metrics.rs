@@ -230,6 +230,7 @@ pub struct Recorder {
     calls: [Counter; Outcome::ALL.len()],
     fuel: Counter,
     call_seconds: Seconds,
+    budget_wait_seconds: Seconds,
     inserts: [Counter; Attempt::ALL.len()],
     insert_seconds: Seconds,
     landed_rows: Sizes,
@@ -252,6 +253,11 @@ impl Recorder {
         self.calls[call.outcome as usize].add(1);
         self.fuel.add(call.fuel);
         self.call_seconds.record(call.took.as_secs_f64());
+    }
+
+    /// A batch waited so long for the tenant's budget.
+    pub fn waited_for_budget(&self, waited: Duration) {
+        self.budget_wait_seconds.record(waited.as_secs_f64());
     }
 
     /// An attempt at an insert ended.

@@ -299,10 +299,18 @@ fn prepare(
     stop: &Stop,
 ) -> Result<()> {
     for batch in batches {
+        let is_left = !preparer.wait_for_budget(stop);
         if stop.give_up() {
-            break;
+            return given_up(stop);
+        }
+        if is_left {
+            tracing::warn!(
+                "the last batches would wait for the tenant's budget and are left: the next start finishes them"
+            );
+            break; // what is prepared lands
         }
         let Some(done) = preparer.prepare(batch, stop)? else { return given_up(stop) };
+        preparer.use_rows(done.rows());
         if prepared.send(done).is_err() {
             break; // the delivery has failed and says why itself
         }

@@ -42,6 +42,7 @@ use crate::clickhouse::profile::Profile;
 use crate::columns::{Blobs, Cells, Column};
 use crate::debezium::shape::Shape;
 use crate::error::Classify;
+use crate::tenant::{Share, Turn};
 
 pub use self::answer::Part;
 
@@ -154,24 +155,29 @@ impl Transform {
 
     /// One for a batch, in whose log it writes.
     fn open_with(&self, log: &Arc<BatchLog>) -> Result<Instance, CallError> {
-        let Sandbox { engine, memory, .. } = &self.sandbox;
+        let Sandbox { engine, memory, share, .. } = &self.sandbox;
         let limiter = StoreLimiter::new(self.limits, memory.clone());
         let time = CallTime { began: thread_time(), most: Duration::from_millis(self.limits.time_ms.into()) };
-        let mut store = Store::new(&engine.inner, State { limiter, log: log.clone(), time });
+        let state = State { limiter, log: log.clone(), time, share: share.clone(), turn: None };
+        let mut store = Store::new(&engine.inner, state);
         store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(self.limits.answer_bytes);
-        store.epoch_deadline_callback(|store| match store.data().time.left() {
-            Some(left) => Ok(UpdateDeadline::Continue(ticks(left))),
-            None => Err(Trap::Interrupt.into()),
+        store.epoch_deadline_callback(|mut store| {
+            let State { time, turn, .. } = store.data_mut();
+            if time.is_over() {
+                return Err(Trap::Interrupt.into());
+            }
+            turn.iter_mut().for_each(Turn::give_way);
+            Ok(UpdateDeadline::Continue(1))
         });
         let mut instance = Instance { store, bindings: None, limits: self.limits, fuel: 0 };
-        // Before anything of the component runs: its start functions do so in the next line.
-        instance.arm(self.limits.start_fuel)?;
-        let started = self.pre.instantiate(&mut instance.store);
+        // Its start functions run here.
+        let started = instance.call(self.limits.start_fuel, |store| self.pre.instantiate(store))?;
         let bindings = started.map_err(|error| instance.not_started(&error))?;
         let params: Vec<_> = self.params.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-        instance.arm(self.limits.start_fuel)?;
-        let configured = bindings.rowgate_transform_handler().call_configure(&mut instance.store, &params);
+        let handler = bindings.rowgate_transform_handler();
+        let configured =
+            instance.call(self.limits.start_fuel, |store| handler.call_configure(store, &params))?;
         instance.bindings = Some(Arc::new(bindings));
         match configured {
             Ok(Ok(())) => Ok(instance),
@@ -198,6 +204,9 @@ struct State {
     limiter: StoreLimiter,
     log: Arc<BatchLog>,
     time: CallTime,
+    share: Share,
+    /// That of the call under way.
+    turn: Option<Turn>,
 }
 
 impl wit_log::Host for State {
@@ -213,20 +222,14 @@ struct CallTime {
 }
 
 impl CallTime {
-    fn left(&self) -> Option<Duration> {
-        let used = thread_time().saturating_sub(self.began);
-        self.most.checked_sub(used).filter(|left| !left.is_zero())
+    fn is_over(&self) -> bool {
+        thread_time().saturating_sub(self.began) >= self.most
     }
 }
 
 /// What the thread has computed so far.
 fn thread_time() -> Duration {
     cpu_time::ThreadTime::now().as_duration()
-}
-
-/// The engine's ticks in a time, at least one.
-fn ticks(time: Duration) -> u64 {
-    (time.as_millis() as u64).div_ceil(engine::TICK.as_millis() as u64).max(1)
 }
 
 /// One instance of a transform, for one batch.
@@ -239,15 +242,22 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Gives the next call its time and its fuel. What the last one left is gone: a call's end depends on
-    /// its own input alone.
-    fn arm(&mut self, fuel: u64) -> Result<(), CallError> {
-        let time = &mut self.store.data_mut().time;
-        time.began = thread_time();
-        let ticks = ticks(time.most);
-        self.store.set_epoch_deadline(ticks);
+    /// Lets the component compute in a turn, with its time and this fuel, which its tenant's budget is charged with.
+    /// What the last call left is gone: a call's end depends on its own input alone.
+    fn call<T>(&mut self, fuel: u64, call: impl FnOnce(&mut Store<State>) -> T) -> Result<T, CallError> {
         self.fuel = fuel;
-        self.store.set_fuel(fuel).map_err(|e| CallError::Trapped(e.to_string()))
+        self.store.set_fuel(fuel).map_err(|e| CallError::Trapped(e.to_string()))?;
+        let state = self.store.data_mut();
+        state.turn = Some(state.share.turn());
+        state.time.began = thread_time();
+        // The next tick of the clock, and then each: it is looked whether the time is over, and who else waits.
+        self.store.set_epoch_deadline(1);
+        let done = call(&mut self.store);
+        let left = self.store.get_fuel().unwrap_or_default();
+        let state = self.store.data_mut();
+        state.turn = None;
+        state.share.use_fuel(fuel.saturating_sub(left));
+        Ok(done)
     }
 
     /// Fuel that the last call used.
@@ -261,7 +271,6 @@ impl Instance {
 
     /// Asks for the plan of `shape`.
     pub fn prepare(&mut self, shape: &Shape) -> Result<Plan, CallError> {
-        self.arm(self.limits.start_fuel)?;
         let bindings = self.bindings()?;
         let target_types: Vec<String> = shape
             .fields
@@ -287,7 +296,8 @@ impl Instance {
             typed: shape.typed,
             fields: &fields,
         };
-        match bindings.rowgate_transform_handler().call_prepare(&mut self.store, table) {
+        let handler = bindings.rowgate_transform_handler();
+        match self.call(self.limits.start_fuel, |store| handler.call_prepare(store, table))? {
             Ok(Ok(plan)) => Plan::check(plan, shape).map_err(CallError::lied),
             Ok(Err(reason)) => Err(CallError::returned("the transform refuses the table", &reason)),
             Err(error) => Err(self.trap("prepare", &error)),
@@ -302,11 +312,12 @@ impl Instance {
         changes: usize,
         columns: &[Column],
     ) -> Result<Answer, CallError> {
-        self.arm(self.limits.fuel_of_apply(changes))?;
         let bindings = self.bindings()?;
         let columns: Vec<_> = columns.iter().map(wit_column).collect();
         let batch = wit::Batch { table: shape, rows: changes as u32, columns: &columns };
-        match bindings.rowgate_transform_handler().call_apply(&mut self.store, batch) {
+        let handler = bindings.rowgate_transform_handler();
+        let fuel = self.limits.fuel_of_apply(changes);
+        match self.call(fuel, |store| handler.call_apply(store, batch))? {
             Ok(Ok(answer)) => {
                 let answer = from_wit(answer);
                 let asked = Asked { plan, changes, limits: &self.limits };

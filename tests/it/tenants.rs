@@ -1,10 +1,13 @@
 //! Many pipelines of many tenants in one process.
 
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
 
 use crate::support::clickhouse::ClickHouse;
-use crate::support::{Database, Host, Running, Stack, Topic, events, places, wait_until};
+use crate::support::events::{self, Record};
+use crate::support::{Database, Host, Running, Stack, Topic, places, wait_until};
 
 /// A configuration with tenants; each is given as its lines.
 fn host(tenants: &[(String, Vec<String>)]) -> Host {
@@ -198,6 +201,101 @@ fn a_pipeline_that_fails_stops_alone_and_says_why_and_the_others_go_on() {
     assert_eq!(ended.err.matches("the pipeline failed").count(), 1, "{}", ended.err);
 }
 
+/// A tenant with a database of its own and one pipeline.
+fn alone(name: &str, database: &Database, budget: &str, pipeline: String) -> (String, Vec<String>) {
+    let settings = [format!("database: {}", database.name), format!("budget: {{{budget}}}")];
+    (name.to_owned(), lines(&settings, &[("p".to_owned(), pipeline)]))
+}
+
+#[test]
+fn a_tenant_beyond_its_budget_waits_and_loses_nothing() {
+    const RECORDS: u64 = 100;
+    let topic = Topic::new("tenants_budget.public.my_table", 1);
+    topic.produce(1, &events::updates(RECORDS));
+    let [slow, free] = ["tenants_budget_slow", "tenants_budget_free"].map(Database::new);
+    let pipeline = || format!("topic: {}, start: earliest, batch_rows: 10", topic.name);
+    let ended = host(&[
+        alone("tenants_budget_slow", &slow, "rows_per_second: 20", pipeline()),
+        alone("tenants_budget_free", &free, "", pipeline()),
+    ])
+    .arg("--until-caught-up")
+    .succeed();
+    for database in [&slow, &free] {
+        assert_eq!(database.query("SELECT count(), uniqExact(id) FROM my_table"), "100\t100");
+    }
+    // A second's rows are there at once, and the last batch is not waited for.
+    let least = 1_000 * u128::from(RECORDS - 20 - 10) / 20;
+    assert!(ended.took_ms >= least, "{} ms", ended.took_ms);
+    let said = "pipeline{id=\"tenants_budget_slow.p\"}";
+    let waits = ended.err.lines().filter(|line| line.contains("`budget.rows_per_second` is used up"));
+    let waits: Vec<&str> = waits.collect();
+    assert!(waits.len() == 1 && waits[0].contains(said), "{waits:?}");
+}
+
+#[test]
+fn a_tenant_that_computes_more_than_its_budget_is_throttled_and_not_ended() {
+    let topic = Topic::new("tenants_fuel.public.my_table", 1);
+    topic.produce(1, &events::updates(3));
+    let database = Database::new("tenants_fuel");
+    let hostile = places::transform("tests/hostile");
+    let pipeline = format!(
+        "topic: {}, start: earliest, batch_rows: 1, transform: {hostile:?}, params: {{mode: spin}}",
+        topic.name
+    );
+    // One call uses some hundred million.
+    let running = host(&[alone("tenants_fuel", &database, "fuel_per_second: 1000000", pipeline)]).start();
+    let line = running.wait_for_line("`budget.fuel_per_second` is used up");
+    assert!(line.contains("pipeline{id=\"tenants_fuel.p\"}"), "{line}");
+    let ended = running.drain();
+    assert!(!ended.err.contains("the pipeline failed"), "{}", ended.err);
+}
+
+#[test]
+fn a_tenant_that_waits_for_its_budget_is_drained_at_once_and_the_next_start_finishes() {
+    const RECORDS: u64 = 100;
+    /// Less than the 20 seconds after which the last batches are given up, and than the budget takes to come back.
+    const AT_ONCE: Duration = Duration::from_secs(15);
+    let topic = Topic::new("tenants_drain.public.my_table", 1);
+    topic.produce(1, &events::updates(RECORDS));
+    let database = Database::new("tenants_drain");
+    let with = |budget: &str| {
+        let pipeline = format!("topic: {}, start: earliest, batch_rows: 50", topic.name);
+        host(&[alone("tenants_drain", &database, budget, pipeline)])
+    };
+    let running = with("rows_per_second: 1").start();
+    running.wait_for_line("`budget.rows_per_second` is used up");
+    let begin = Instant::now();
+    let ended = running.drain();
+    assert!(begin.elapsed() < AT_ONCE, "{:?}", begin.elapsed());
+    assert!(ended.err.contains("would wait for the tenant's budget and are left"), "{ended:?}");
+    let landed = database.count("my_table");
+    assert!(landed > 0 && landed < RECORDS, "{landed}");
+    with("").arg("--until-caught-up").succeed();
+    database.has_updates_once("my_table", RECORDS);
+}
+
+#[test]
+fn columns_beyond_a_tenants_budget_are_refused_with_the_reason_and_its_other_rows_land() {
+    let topic = Topic::new("tenants_columns.public.my_table", 1);
+    topic.produce(1, &[events::update(1, "a")]);
+    let database = Database::new("tenants_columns");
+    let transform = places::transform("all_changes");
+    let pipeline = format!("topic: {}, start: earliest, transform: {transform:?}", topic.name);
+    let running = host(&[alone("tenants_columns", &database, "columns_per_hour: 10", pipeline)]).start();
+    database.wait_for_rows("my_table", 1);
+    let mut wide = events::row(2, "b");
+    (0..20).for_each(|at| wide[format!("more_{at}")] = json!(at));
+    topic.produce(1, &[events::event("u", Value::Null, wide), events::update(3, "c")]);
+    database.wait_for_rows("my_table", 2);
+    let ended = running.drain();
+    assert_eq!(database.lines("SELECT id FROM my_table ORDER BY id"), ["1", "3"]);
+    let letter = database.query("SELECT offset, stage, reason FROM _rowgate_dead_letters");
+    for part in ["1\tencode\tmore columns", "(20)", "of 10 an hour (`budget.columns_per_hour`)"] {
+        assert!(letter.contains(part), "no {part:?} in {letter}");
+    }
+    assert!(ended.err.contains("rows that need them are dead letters"), "{ended:?}");
+}
+
 /// A number that the environment may set.
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name)
@@ -271,4 +369,74 @@ fn an_idle_pipeline_costs_a_few_threads_and_little_memory() {
     );
     assert!(kib.saturating_sub(few_kib) / (many - FEW) < MOST_KIB, "{few_kib} KiB, {kib} KiB");
     assert!((threads - few_threads) / (many - FEW) < MOST_THREADS, "{few_threads} threads, {threads}");
+}
+
+/// An update that was made now.
+fn update_now(id: u64) -> Record {
+    let micros = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later").as_micros();
+    let micros = u64::try_from(micros).expect("not so late");
+    events::event("u", Value::Null, json!({"id": id, "name": "calm", "created_at": micros}))
+}
+
+/// The p99 of how long the records of calm tenants take until they stand in their tables, ms, of the tenant where
+/// that is longest, while the transform of another one attacks, if it does. That one may use a second of fuel each second.
+fn calm_p99_ms(of: &str, mode: Option<&str>, tenants: u64, seconds: u64) -> f64 {
+    const RECORDS_A_SECOND: u64 = 10;
+    /// More than it gets done.
+    const ATTACKED: u64 = 20_000;
+    let (topics, databases) = places_of(of, tenants);
+    let hostile = places::transform("tests/hostile");
+    let attack = mode.map_or(String::new(), |mode| {
+        topics[0].produce(1, &events::updates(ATTACKED));
+        format!("transform: {hostile:?}, params: {{mode: {mode}}}, start: earliest, batch_rows: 8")
+    });
+    let all: Vec<_> = (topics.iter().zip(&databases).enumerate())
+        .map(|(at, (topic, database))| {
+            let topic = format!("topic: {}", topic.name);
+            let (settings, budget) = match at {
+                0 => (format!("{topic}, {attack}"), "fuel_per_second: 1000000000"),
+                _ => (topic, ""),
+            };
+            alone(&format!("{of}_{at}"), database, budget, settings)
+        })
+        .collect();
+    let running = host(&all).start();
+    for at in 0..tenants {
+        let pipeline = format!("pipeline{{id=\"{of}_{at}.p\"}}");
+        running.wait_for_line(&format!("{pipeline}: host::source::kafka: partition assigned"));
+    }
+    let count = seconds * RECORDS_A_SECOND;
+    for id in 0..count {
+        let begin = Instant::now();
+        topics[1..].iter().for_each(|topic| topic.produce(1, &[update_now(id)]));
+        let pause = Duration::from_secs(1).div_f64(RECORDS_A_SECOND as f64);
+        std::thread::sleep(pause.saturating_sub(begin.elapsed()));
+    }
+    let p99 = |database: &Database| {
+        database.wait_for_rows("my_table", count);
+        let micros = "toUnixTimestamp64Milli(ts) - intDiv(toUnixTimestamp64Micro(created_at), 1000)";
+        let p99 = database.query(&format!("SELECT quantileExact(0.99)({micros}) FROM my_table"));
+        p99.parse::<f64>().expect("a number")
+    };
+    let worst = databases[1..].iter().map(p99).fold(0.0, f64::max);
+    // The one that attacks is not waited for: it is given up, and nothing of it is lost.
+    running.kill();
+    worst
+}
+
+/// `make tenants` runs it with ten tenants, and many attacks.
+#[test]
+fn no_tenants_lag_moves_while_another_one_computes_without_end() {
+    /// For a machine that does other things meanwhile.
+    const ROOM_MS: f64 = 250.0;
+    let (tenants, seconds) = (setting("TENANTS", 3), setting("TENANT_SECONDS", 3));
+    let modes = std::env::var("TENANT_ATTACKS").unwrap_or_else(|_| "spin".to_owned());
+    let calm = calm_p99_ms("tenants_calm", None, tenants, seconds);
+    println!("attack           p99 of the others' lag, ms");
+    println!("{:<16} {calm:>26.0}", "none");
+    for mode in modes.split_whitespace() {
+        let p99 = calm_p99_ms(&format!("tenants_{mode}"), Some(mode), tenants, seconds);
+        println!("{mode:<16} {p99:>26.0}");
+        assert!(p99 < 2.0 * calm + ROOM_MS, "{mode}: {p99} ms, without an attack {calm} ms");
+    }
 }

@@ -32,7 +32,7 @@ pub fn run(loaded: Loaded, verbosity: Option<i8>) -> anyhow::Result<()> {
     let mut out = out(&settings);
     let (summary, last) = {
         let _context = runtime.enter();
-        let sandbox = Sandbox::alone(settings.compiling()).environment()?;
+        let sandbox = sandbox(&mut Sandboxes::new(1).environment()?, &settings);
         let metrics = Metrics::default();
         let control = Control::new(settings, sandbox, runtime.handle().clone(), &metrics);
         watch_over([&control], &shutdown)?;
@@ -68,9 +68,9 @@ pub fn run_all(all: Vec<Loaded>, warnings: &[String], verbosity: Option<i8>) -> 
     let admin = all.first().and_then(|loaded| loaded.settings.admin.clone());
     let Started { shutdown, runtime, logs } = start(log_format, warnings, verbosity)?;
     let metrics = Metrics::default();
-    let sandboxes = Sandboxes::new(all.len()).environment()?;
+    let mut sandboxes = Sandboxes::new(all.len()).environment()?;
     let controls = all.into_iter().map(|Loaded { settings, .. }| {
-        let sandbox = sandboxes.sandbox(settings.compiling());
+        let sandbox = sandbox(&mut sandboxes, &settings);
         Control::new(settings, sandbox, runtime.handle().clone(), &metrics)
     });
     let supervisor = Supervisor::new(controls.collect());
@@ -84,6 +84,11 @@ pub fn run_all(all: Vec<Loaded>, warnings: &[String], verbosity: Option<i8>) -> 
     let text = counted.iter().map(|(id, summary)| format!("pipeline      {id}\n{summary}"));
     super::show(&text.collect::<Vec<_>>().join("\n"))?;
     end
+}
+
+/// Where the transforms of a pipeline run.
+fn sandbox(sandboxes: &mut Sandboxes, settings: &Settings) -> Sandbox {
+    sandboxes.sandbox(settings.tenant.as_deref(), &settings.budget, settings.compiling())
 }
 
 /// What pipelines counted, and how they ended.

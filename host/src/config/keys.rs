@@ -513,6 +513,34 @@ pub const KEYS: &[Key] = &[
     .form(Form::List)
     .scope(Scope::Tenant)
     .under(TENANTS),
+    Key::new(
+        "budget.fuel_per_second",
+        "N",
+        "Fuel that the tenant's transforms may use in a second, on average: beyond it their pipelines wait",
+    )
+    .scope(Scope::Tenant)
+    .under(TENANTS),
+    Key::new(
+        "budget.rows_per_second",
+        "N",
+        "Rows that the tenant's transforms may make in a second, on average: beyond it their pipelines wait",
+    )
+    .scope(Scope::Tenant)
+    .under(TENANTS),
+    Key::new(
+        "budget.rows_per_change",
+        "N",
+        "Rows that a transform may make of one change, 1 to 10000: a change of more is a dead letter",
+    )
+    .scope(Scope::Tenant)
+    .decides_rows().under(TENANTS),
+    Key::new(
+        "budget.columns_per_hour",
+        "N",
+        "Columns that are created for the tenant in an hour, those of new tables too: rows that need more are dead letters",
+    )
+    .scope(Scope::Tenant)
+    .under(TENANTS),
     Key::new("admin.listen", "ADDRESS", "Answer the admin interface here, such as 127.0.0.1:8642; off without it")
         .flag("admin-listen")
         .scope(Scope::Host)
@@ -610,6 +638,7 @@ mod tests {
                 "limits.memory_mib",
                 "limits.fuel_per_change",
                 "limits.time_ms",
+                "budget.rows_per_change",
             ]
         );
     }

@@ -262,7 +262,7 @@ fn origin(loaded: &Loaded, name: &str) -> Origin {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ClickHouse, Configured, Kafka, Request, Surroundings, load, load_one};
+    use super::super::{Budget, ClickHouse, Configured, Kafka, Request, Surroundings, load, load_one};
     use super::*;
 
     /// What `text` says as a file, with these flags.
@@ -303,12 +303,14 @@ mod tests {
     const FILE: &str = "
 brokers: k:9092
 password: general
+budget: {rows_per_second: 7}
 linger_ms: 50
 params: {zone: UTC, rate: 1.50}
 tenants:
   acme:
     database: acme
     tables: [acme_*, orders]
+    budget: {fuel_per_second: 5, rows_per_change: 3}
     params: {zone: CET}
     pipelines:
       orders: {topic: shop.public.orders, linger_ms: 20}
@@ -349,6 +351,10 @@ tenants:
             "`input` takes the place of the default topics"
         );
         assert!(all[0].tables.has("acme_x") && !all[0].tables.has("beta_x") && all[2].tables.has("beta_x"));
+        let budget = Budget { rows_per_second: Some(7), ..Budget::default() };
+        let of_acme = Budget { fuel_per_second: Some(5), ..budget };
+        assert_eq!([0, 1, 2].map(|at: usize| all[at].budget), [of_acme, of_acme, budget]);
+        assert_eq!((all[0].limits.rows_of_change, all[2].limits.rows_of_change), (3, 10_000));
         assert!(all.iter().all(|settings| settings.bounds.any()));
     }
 

@@ -5,7 +5,7 @@ use super::layer::{Item, Layer, Origin};
 use super::mistake::Mistakes;
 use super::values::{self, Read};
 use super::{
-    Admin, Audit, BatchLimits, Bounds, ClickHouse, Component, Credentials, DeadLetters, Deciding,
+    Admin, Audit, BatchLimits, Bounds, Budget, ClickHouse, Component, Credentials, DeadLetters, Deciding,
     GroupProtocol, Kafka, Loaded, Options, Policies, Registry, SandboxLimits, Settings, Sink, Source,
     Surroundings, Tables, TopicPattern, Truncate, kafka, secret, tables,
 };
@@ -55,6 +55,7 @@ pub fn settings(
         linger_ms: check.number("linger_ms", 1, 60_000),
     };
     let limits = check.limits();
+    let budget = check.budget();
     let records = check.records();
     let transform = check.component();
     let watch = check.watch(matches!(transform, Component::File(_)));
@@ -97,6 +98,7 @@ pub fn settings(
         batch,
         limits,
         tables,
+        budget,
         policies,
         log_values,
         print,
@@ -201,13 +203,26 @@ impl Check {
 
     fn limits(&mut self) -> SandboxLimits {
         let profile = self.value("limits.profile", values::sandbox_profile).unwrap_or_default();
+        let limits = SandboxLimits::of(profile);
+        let rows_of_change =
+            self.value("budget.rows_per_change", |text| values::number(text, 1, limits.rows_of_change));
         SandboxLimits {
             memory_mib: self.number("limits.memory_mib", 1, 4096),
             fuel_per_change: self
                 .value("limits.fuel_per_change", |text| values::number(text, 1, u64::MAX >> 20))
                 .unwrap_or_default(),
             time_ms: self.number("limits.time_ms", 1, 600_000),
-            ..SandboxLimits::of(profile)
+            rows_of_change: rows_of_change.unwrap_or(limits.rows_of_change),
+            ..limits
+        }
+    }
+
+    fn budget(&mut self) -> Budget {
+        let mut count = |name| self.value(name, |text| values::number(text, 1, u64::MAX >> 20));
+        Budget {
+            fuel_per_second: count("budget.fuel_per_second"),
+            rows_per_second: count("budget.rows_per_second"),
+            columns_per_hour: count("budget.columns_per_hour"),
         }
     }
 

@@ -219,6 +219,9 @@ impl Collector for Metrics {
         })?;
         let about = ("transform_swaps", "Changes of the transform, by how they ended");
         all.by(about, "outcome", Swap::ALL.iter().map(|swap| swap.name()), |r| &r.swaps)?;
+        all.histogram("budget_wait_seconds", "How long batches waited for the tenant's budget", |r| {
+            &r.budget_wait_seconds
+        })?;
         all.rows()?;
         let about =
             ("sink_inserts", "Attempts at inserts, by how they ended: each that failed is repeated or split");
@@ -260,6 +263,7 @@ mod tests {
         recorder.done(Done { kept: 6, filtered: 2, not_changes: 1 });
         recorder.rejected(Stage::Encode);
         recorder.called(&Call { outcome: Outcome::Rows, fuel: 500, took: Duration::from_millis(2) });
+        recorder.waited_for_budget(Duration::from_secs(2));
         recorder.inserted(Attempt::Failed, 100, Duration::from_millis(20));
         recorder.landed("orders", 6);
         recorder.positions_are(vec![("gone".into(), 7, Position::default())]);
@@ -273,6 +277,7 @@ mod tests {
             "rowgate_records_rejected_total{tenant=\"shop\",pipeline=\"orders\",stage=\"encode\"} 1",
             "rowgate_transform_invocations_total{tenant=\"shop\",pipeline=\"orders\",outcome=\"rows\"} 1",
             "rowgate_transform_duration_seconds_count{tenant=\"shop\",pipeline=\"orders\"} 1",
+            "rowgate_budget_wait_seconds_count{tenant=\"shop\",pipeline=\"orders\"} 1",
             "rowgate_sink_inserts_total{tenant=\"shop\",pipeline=\"orders\",outcome=\"failed\"} 1",
             "rowgate_sink_rows_written_total{tenant=\"shop\",pipeline=\"orders\",table=\"orders\"} 6",
             "rowgate_kafka_committed_offset{tenant=\"shop\",pipeline=\"orders\",topic=\"t\",partition=\"0\"} 90",

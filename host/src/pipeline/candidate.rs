@@ -116,7 +116,7 @@ fn bind(targets: &Targets, rows: &[ShapeRows]) -> Result<()> {
     }
     let stop = Stop::soon();
     let silent = || anyhow!("ClickHouse did not answer in time");
-    targets.ensure(rows, 0, &stop)?.ok_or_else(silent).environment()?;
+    targets.ensure_all(rows, 0, &stop)?.ok_or_else(silent).environment()?;
     for rows in rows {
         targets.bound(rows, 0, &stop)?.ok_or_else(silent).environment()?;
     }

@@ -24,6 +24,7 @@ use crate::pins::Kept;
 use crate::pins::store::Store;
 use crate::source::SourceBatch;
 use crate::source::kafka::Commits;
+use crate::tenant::Share;
 use crate::transform::Transform;
 
 /// How often it is noted at most that the transform is in use, for hosts that prune what is kept.
@@ -91,6 +92,25 @@ impl Pinned {
     /// The tables, as the transform of now knows them.
     pub(super) fn targets(&self) -> Arc<Targets> {
         self.now.maker().targets.clone()
+    }
+
+    /// Waits until the tenant has come back to its budget, or the run is to end: a batch that would wait then is left,
+    /// since the budget may take longer to come back than a run may take to end. False: it is left.
+    pub(super) fn wait_for_budget(&self, stop: &Stop) -> bool {
+        let ends = || stop.shutdown.is_requested() || stop.give_up();
+        let Some(waited) = self.share().wait_for_budget(&ends) else { return true };
+        self.control.recorder().waited_for_budget(waited);
+        !ends()
+    }
+
+    /// Notes that the tenant has made so many rows.
+    pub(super) fn use_rows(&self, rows: u64) {
+        self.share().use_rows(rows);
+    }
+
+    /// What the pipeline has together with the others of its tenant.
+    fn share(&self) -> &Share {
+        self.now.transform().sandbox().share()
     }
 
     /// Removes transforms that no range of the group needs any more. What fails is tried at the next start.
@@ -249,7 +269,7 @@ pub(super) fn preparer(
     client: Option<&Client>,
     runtime: &Handle,
 ) -> Result<Preparer> {
-    let targets = Arc::new(Targets::new(client.cloned(), settings));
+    let targets = Arc::new(Targets::new(client.cloned(), settings, transform.sandbox().share().clone()));
     preparer_into(settings, transform, pin, targets, runtime)
 }
 

@@ -161,7 +161,10 @@ impl Preparer {
         if self.decoder.learn(&source.batch, &|| stop.give_up())?.is_none() {
             return Ok(None);
         }
+        let share = self.transform.sandbox().share().clone();
+        let turn = share.turn();
         let decoded = self.decoder.decode(&mut source.batch);
+        drop(turn);
         let shape = |id| self.decoder.shape(id).clone();
         let give_up = || stop.give_up();
         let transformed =
@@ -177,17 +180,11 @@ impl Preparer {
 
         let targets = &self.maker.targets;
         let mut refused: HashMap<u32, String> = HashMap::new();
-        let mut taken = Vec::with_capacity(rows.len());
-        for rows in rows {
-            match targets.refusal(&rows) {
-                None => taken.push(rows),
-                Some(why) => refused.extend(rows.changes.iter().map(|change| (*change, why.clone()))),
-            }
-        }
+        let refusals = rows.iter().map(|rows| targets.refusal(rows)).collect();
+        let taken = without_refused(rows, refusals, &mut refused);
         let epoch = source.batch.epoch;
-        if targets.ensure(&taken, epoch, stop)?.is_none() {
-            return Ok(None);
-        }
+        let Some(refusals) = targets.ensure(&taken, epoch, stop)? else { return Ok(None) };
+        let taken = without_refused(taken, refusals, &mut refused);
         // Only now: a table that the batch itself makes is one of those that it may empty.
         let emptied = self.emptied(&source, &decoded, &mut counts, stop)?;
         let Some(emptied) = emptied else { return Ok(None) };
@@ -201,6 +198,7 @@ impl Preparer {
             parts.push(Part { table, binding, rows, identities: vec![], body: vec![], replaced });
         }
         let (maker, by_another) = (self.maker.clone(), false);
+        let _turn = share.turn();
         let mut prepared = Prepared {
             source,
             decoded,
@@ -302,6 +300,22 @@ impl Preparer {
     }
 }
 
+/// Takes out the rows for which there is a refusal; it is the reason of all of their changes.
+fn without_refused(
+    rows: Vec<ShapeRows>,
+    refusals: Vec<Option<String>>,
+    refused: &mut HashMap<u32, String>,
+) -> Vec<ShapeRows> {
+    let mut taken = Vec::with_capacity(rows.len());
+    for (rows, refusal) in rows.into_iter().zip(refusals) {
+        match refusal {
+            None => taken.push(rows),
+            Some(why) => refused.extend(rows.changes.iter().map(|change| (*change, why.clone()))),
+        }
+    }
+    taken
+}
+
 fn reject(rejections: &mut Vec<Rejection>, stage: Stage, rejected: Vec<Rejected>) {
     let all = rejected.into_iter().map(|Rejected { record, reason }| Rejection { record, stage, reason });
     rejections.extend(all);
@@ -316,6 +330,11 @@ impl Prepared {
     /// The records' topic and partition.
     pub(super) fn partition(&self) -> Partition {
         (self.source.batch.topic.clone(), self.source.batch.partition)
+    }
+
+    /// How many rows the batch makes.
+    pub(super) fn rows(&self) -> u64 {
+        self.parts.iter().map(|part| part.identities.len() as u64).sum()
     }
 
     /// The identities of all rows that the batch makes in a table; ascending.

@@ -26,23 +26,24 @@ const SYNTAX_ERROR: u32 = 62;
 const EXISTS: [u32; 2] = [15, 44];
 
 impl Targets {
-    /// Makes the table of `rows` fit them, as far as the configuration lets it. None: given up.
+    /// Makes the table of `rows` fit them, as far as the configuration lets it; or says why the tenant's budget does not.
+    /// None: given up.
     ///
     /// # Errors
     /// Columns that are missing or too narrow, where the configuration says stop; statements that the server
     /// refuses.
-    pub(super) fn evolve(&self, rows: &ShapeRows, stop: &Stop) -> Result<Option<()>> {
+    pub(super) fn evolve(&self, rows: &ShapeRows, stop: &Stop) -> Result<Option<Result<(), String>>> {
         let name = self.name_of(rows);
-        let Some(client) = &self.client else { return Ok(Some(())) };
-        let Some(mut table) = self.unbound(&name, rows) else { return Ok(Some(())) };
+        let Some(client) = &self.client else { return Ok(Some(Ok(()))) };
+        let Some(mut table) = self.unbound(&name, rows) else { return Ok(Some(Ok(()))) };
         for round in 0..MAX_ROUNDS {
             let output = &rows.plan.outputs[rows.output];
             if output.is_keyed() && table.check_key(&output.key).is_err() {
-                return Ok(Some(())); // which the binding says, and the table stays as it is
+                return Ok(Some(Ok(()))); // which the binding says, and the table stays as it is
             }
             let steps = self.difference(&table, rows).steps;
             if steps.is_empty() || self.schema_changes == SchemaChanges::Ignore {
-                return Ok(Some(()));
+                return Ok(Some(Ok(())));
             }
             let sql = steps.iter().map(|step| statement(&table, step, true)).collect::<Result<Vec<_>>>()?;
             if self.schema_changes == SchemaChanges::Stop || !evolve::holds_rows(&table) {
@@ -53,10 +54,14 @@ impl Targets {
                     steps.iter().for_each(|step| tracing::info!(table = name, "would {}", told(step)));
                 }
                 self.put(Arc::new(evolve::changed(&table, &steps)));
-                return Ok(Some(()));
+                return Ok(Some(Ok(())));
             }
             // What is remembered may be older than what another host has done since.
             if round > 0 {
+                let added = steps.iter().filter(|step| !step.widens).count();
+                if let Err(why) = self.share.take_columns(added as u64) {
+                    return Ok(Some(Err(why)));
+                }
                 for step in &steps {
                     let refused = || format!("table {name}: the server refuses to {}", told(step));
                     let done = take(client, &table, step, stop).with_context(refused);

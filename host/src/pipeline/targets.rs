@@ -22,6 +22,7 @@ use crate::dead_letter::marks;
 use crate::debezium::shape::Shape;
 use crate::error::Classify;
 use crate::pause::pause;
+use crate::tenant::Share;
 use crate::transform::plan::Output;
 use crate::transform::run::ShapeRows;
 
@@ -48,6 +49,8 @@ pub(super) struct Targets {
     pub(super) schema_changes: SchemaChanges,
     pub(super) profile: Arc<Profile>,
     pub(super) policies: Policies,
+    /// Whose budget the columns count for that are created.
+    pub(super) share: Share,
     /// Held only to look something up: waiting for the server goes on without it.
     pub(super) known: Mutex<Known>,
     /// What one transform learns of the server for all.
@@ -87,7 +90,7 @@ pub(super) struct LetterColumns {
 }
 
 impl Targets {
-    pub(super) fn new(client: Option<Client>, settings: &Settings) -> Self {
+    pub(super) fn new(client: Option<Client>, settings: &Settings, share: Share) -> Self {
         let (database, default_table) = match &settings.sink {
             Sink::ClickHouse(sink) => (sink.database.clone(), sink.table.clone()),
             Sink::Lines { .. } => (NO_DATABASE.to_owned(), None),
@@ -108,6 +111,7 @@ impl Targets {
             schema_changes: settings.schema_changes,
             profile,
             policies: settings.policies.clone(),
+            share,
             known: Mutex::default(),
             server: Arc::default(),
         }
@@ -128,6 +132,7 @@ impl Targets {
             schema_changes: self.schema_changes,
             profile: self.profile.clone(),
             policies: self.policies.clone(),
+            share: self.share.clone(),
             known: Mutex::default(),
             server: self.server.clone(),
         }
@@ -173,12 +178,18 @@ impl Targets {
     }
 
     /// Finds the tables of `rows`, creates those that are missing with the columns of all of these rows, and
-    /// makes the others fit them.
-    /// None: given up while waiting for the server.
-    pub(super) fn ensure(&self, rows: &[ShapeRows], epoch: u16, stop: &Stop) -> Result<Option<()>> {
+    /// makes the others fit them. Returns for each of `rows` why there is no table for it, where that is so. None: given
+    /// up while waiting for the server.
+    pub(super) fn ensure(
+        &self,
+        rows: &[ShapeRows],
+        epoch: u16,
+        stop: &Stop,
+    ) -> Result<Option<Vec<Option<String>>>> {
+        let mut not_created: HashMap<String, String> = HashMap::new();
         for first in rows {
             let name = self.name_of(first);
-            if locked(&self.known).tables.contains_key(&name) {
+            if not_created.contains_key(&name) || locked(&self.known).tables.contains_key(&name) {
                 continue;
             }
             let mut columns: Vec<(String, ColumnType)> = Vec::new();
@@ -192,18 +203,43 @@ impl Targets {
                     }
                 }
             }
-            let Some(table) = self.find_or_create(&name, &columns, key, stop)? else { return Ok(None) };
+            let table = match self.find_or_create(&name, &columns, key, stop)? {
+                None => return Ok(None),
+                Some(Err(why)) => {
+                    not_created.insert(name, why);
+                    continue;
+                }
+                Some(Ok(table)) => table,
+            };
             if !key.is_empty() && self.tell_earlier_lines(&table, &first.shape.topic, stop)?.is_none() {
                 return Ok(None);
             }
             locked(&self.known).tables.insert(name, Arc::new(table));
         }
+        let mut refusals = Vec::with_capacity(rows.len());
         for rows in rows {
-            if self.evolve(rows, stop)?.is_none() || self.ensure_epoch(rows, epoch, stop)?.is_none() {
+            let refusal = match not_created.get(&self.name_of(rows)) {
+                Some(why) => Some(why.clone()),
+                None => match self.evolve(rows, stop)? {
+                    None => return Ok(None),
+                    Some(evolved) => evolved.err(),
+                },
+            };
+            if refusal.is_none() && self.ensure_epoch(rows, epoch, stop)?.is_none() {
                 return Ok(None);
             }
+            refusals.push(refusal);
         }
-        Ok(Some(()))
+        Ok(Some(refusals))
+    }
+
+    /// The same, for where there must be a table for all of them. None: given up.
+    pub(super) fn ensure_all(&self, rows: &[ShapeRows], epoch: u16, stop: &Stop) -> Result<Option<()>> {
+        let Some(refusals) = self.ensure(rows, epoch, stop)? else { return Ok(None) };
+        match refusals.into_iter().flatten().next() {
+            Some(why) => Err(anyhow!(why)).environment(),
+            None => Ok(Some(())),
+        }
     }
 
     /// The columns that a table for `rows` is created with.
@@ -221,25 +257,29 @@ impl Targets {
         columns.into_iter().map(created).collect()
     }
 
+    /// The table, or why it must not be created. None: given up while waiting for the server.
     fn find_or_create(
         &self,
         name: &str,
         columns: &[(String, ColumnType)],
         key: &[String],
         stop: &Stop,
-    ) -> Result<Option<Table>> {
+    ) -> Result<Option<Result<Table, String>>> {
         let planned = || Table::planned(&self.database, name, columns, key, &self.profile).usage();
         let keyed = !key.is_empty();
-        let Some(client) = &self.client else { return planned().map(Some) };
+        let Some(client) = &self.client else { return Ok(Some(Ok(planned()?))) };
         let Some(found) = patiently(stop, || Table::describe(client, &self.database, name))? else {
             return Ok(None);
         };
         if let Some(table) = found {
             self.tell_level(&table, keyed, "writing to the table that there is");
-            return Ok(Some(table));
+            return Ok(Some(Ok(table)));
         }
         if self.dry_run {
-            return planned().map(Some);
+            return Ok(Some(Ok(planned()?)));
+        }
+        if let Err(why) = self.share.take_columns(columns.len() as u64) {
+            return Ok(Some(Err(why)));
         }
         let new: Vec<NewColumn<'_>> = columns.iter().map(|(name, ty)| NewColumn { name, ty }).collect();
         let keys: Vec<&str> = key.iter().map(String::as_str).collect();
@@ -257,7 +297,7 @@ impl Targets {
         let table =
             table.ok_or_else(|| anyhow!("table {name} was created and is not there")).environment()?;
         self.tell_level(&table, keyed, "created the table");
-        Ok(Some(table))
+        Ok(Some(Ok(table)))
     }
 
     /// Says that rows of an earlier file may win over those of this one: of one key the greater line number does.
@@ -374,7 +414,7 @@ impl Targets {
                 return Ok(Some(bound));
             }
             // Looked for already, and forgotten since because it changed.
-            if self.ensure(std::slice::from_ref(rows), epoch, stop)?.is_none() {
+            if self.ensure_all(std::slice::from_ref(rows), epoch, stop)?.is_none() {
                 return Ok(None);
             }
         }

@@ -12,7 +12,7 @@ use wasmtime::{
 use super::limits::{SandboxLimits, SandboxProfile};
 
 /// How often the epoch advances; the grain of `limits.time_ms`.
-pub(super) const TICK: Duration = Duration::from_millis(10);
+const TICK: Duration = Duration::from_millis(10);
 
 /// Memories whose first pages stay in place between batches, 2 MiB of each: those of the pipelines that ran last.
 const WARM_MEMORIES: u32 = 32;

@@ -81,8 +81,8 @@ pub struct SandboxLimits {
     pub batch_answer_bytes: usize,
     /// Rows that a batch may make for each of its changes, on average.
     pub rows_per_change: usize,
-    /// Rows that one change may make; below 65,536, since `_seq` counts them.
-    pub rows_of_change: usize,
+    /// Rows that one change may make; below 65,535, since `_seq` counts them with 16 bits.
+    pub rows_of_change: u16,
 
     /// Lines that a batch may log.
     pub log_lines: u32,

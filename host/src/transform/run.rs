@@ -224,6 +224,7 @@ impl Run<'_> {
             }
             return;
         }
+        let turn = self.transform.sandbox.share().turn();
         let mut columns = Vec::with_capacity(plan.reads.len());
         let mut failed: Vec<(u32, String)> = Vec::new();
         for input in &plan.reads {
@@ -231,6 +232,7 @@ impl Run<'_> {
             columns.push(read.column);
             failed.extend(read.failures);
         }
+        drop(turn);
         if failed.is_empty() {
             return self.apply(shape, plan, first_output, &changes, &columns);
         }
@@ -370,6 +372,7 @@ impl Run<'_> {
     }
 
     fn finish(mut self) -> Transformed {
+        self.refuse_many_rows();
         let keyed::Completed { refused } =
             keyed::complete(self.batch, self.decoded, &mut self.out.rows, &mut self.rows_of);
         for (change, reason) in refused {
@@ -379,6 +382,21 @@ impl Run<'_> {
         self.count();
         self.out.rejected.sort_by_key(|rejected| rejected.record);
         self.out
+    }
+
+    /// Takes out the changes of which the transform makes more rows than it may of one.
+    fn refuse_many_rows(&mut self) {
+        let most = self.transform.limits.rows_of_change;
+        let with_rows = (0..).zip(&self.rows_of);
+        let many: Vec<u32> = with_rows.filter(|(_, rows)| **rows > most).map(|(change, _)| change).collect();
+        if many.is_empty() {
+            return;
+        }
+        self.out.rows.iter_mut().for_each(|rows| rows.retain(|change| many.binary_search(&change).is_err()));
+        for change in many {
+            let reason = format!("it makes more than {most} rows of the change (`budget.rows_per_change`)");
+            self.reject(change, reason);
+        }
     }
 
     /// Counts the changes that have rows by now, and those that have none and are not rejected.
@@ -498,6 +516,20 @@ mod tests {
         let changes: Vec<u32> = done.rows.iter().flat_map(|rows| rows.changes.clone()).collect();
         assert_eq!(changes, [0, 4]);
         assert_eq!(done.rows[0].computed[0].cells, Cells::Ints(vec![1_704_067_200_000_000]));
+    }
+
+    #[test]
+    fn a_change_of_more_rows_than_one_may_have_is_rejected_and_the_others_are_kept() {
+        let (update, delete) = (event("u", "1704067200000"), event("d", "null"));
+        let sandbox = Sandbox::alone(Compiling::default()).unwrap();
+        let limits = SandboxLimits { rows_of_change: 0, ..SandboxLimits::default() };
+        let none = Transform::load(&sandbox, BUILT_IN, vec![], limits).unwrap();
+        let done = transformed(&none, &[&update, &delete, &update]);
+        assert_eq!((done.kept, done.filtered, done.rejected.len(), done.rows.len()), (0, 1, 2, 0));
+        assert!(done.rejected[1].reason.contains("more than 0 rows"), "{}", done.rejected[1].reason);
+        let one = SandboxLimits { rows_of_change: 1, ..SandboxLimits::default() };
+        let one = Transform::load(&sandbox, BUILT_IN, vec![], one).unwrap();
+        assert_eq!(transformed(&one, &[&update, &delete, &update]).kept, 2);
     }
 
     #[test]

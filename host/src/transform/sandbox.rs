@@ -1,5 +1,6 @@
 //! What the transforms of a pipeline share among themselves and with those of others.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -8,6 +9,7 @@ use super::compile::Compiling;
 use super::engine::Engine;
 use super::log::LogRate;
 use super::memory::MemoryBudget;
+use crate::tenant::{Budget, Share, Turns};
 
 /// Instances that the only pipeline of a process may need at once: that of its batch, of a transform that is tried, of
 /// one that runs beside it, and some more.
@@ -18,34 +20,43 @@ const MORE_INSTANCES: u32 = 2;
 const MAX_INSTANCES: u32 = 4096;
 
 /// The place where the transforms of one pipeline run: the process's engine, who compiles for it, the memory that they
-/// may have together with others, and what they may log. Cheap to clone; all clones are one sandbox.
+/// may have together with others, what they may log, and the tenant's share. Cheap to clone; all clones are one sandbox.
 #[derive(Clone)]
 pub struct Sandbox {
     pub(super) engine: Engine,
     pub(super) compiling: Compiling,
     pub(super) memory: MemoryBudget,
     pub(super) log: Arc<LogRate>,
+    pub(super) share: Share,
 }
 
 impl Sandbox {
-    /// For a pipeline among others, whose transforms take memory from `memory`.
-    pub fn new(engine: &Engine, compiling: Compiling, memory: MemoryBudget) -> Self {
-        Sandbox { engine: engine.clone(), compiling, memory, log: Arc::new(LogRate::new()) }
+    /// For a pipeline among others, whose transforms take memory from `memory`, and compute by `share`.
+    pub fn new(engine: &Engine, compiling: Compiling, memory: MemoryBudget, share: Share) -> Self {
+        Sandbox { engine: engine.clone(), compiling, memory, log: Arc::new(LogRate::new()), share }
     }
 
-    /// For the only pipeline of a process.
+    /// For the only pipeline of a process, without a budget.
     ///
     /// # Errors
     /// Where the system gives no address space or no thread.
     pub fn alone(compiling: Compiling) -> Result<Self> {
-        Ok(Sandboxes::new(1)?.sandbox(compiling))
+        Ok(Sandboxes::new(1)?.sandbox(None, &Budget::default(), compiling))
+    }
+
+    /// What the pipeline has together with the others of its tenant.
+    pub fn share(&self) -> &Share {
+        &self.share
     }
 }
 
-/// What all pipelines of a process have together: one engine, and one budget of memory.
+/// What all pipelines of a process have together: one engine, one budget of memory, turns at computing.
 pub struct Sandboxes {
     engine: Engine,
     memory: MemoryBudget,
+    turns: Turns,
+    /// By tenant; none where there are no tenants.
+    shares: BTreeMap<Option<String>, Share>,
 }
 
 impl Sandboxes {
@@ -57,11 +68,14 @@ impl Sandboxes {
         let others = u32::try_from(pipelines.saturating_sub(1)).unwrap_or(u32::MAX);
         let instances = MORE_INSTANCES.saturating_mul(others).saturating_add(INSTANCES);
         let engine = Engine::new(instances.min(MAX_INSTANCES))?;
-        Ok(Sandboxes { engine, memory: MemoryBudget::of_machine() })
+        let (memory, turns) = (MemoryBudget::of_machine(), Turns::of_machine());
+        Ok(Sandboxes { engine, memory, turns, shares: BTreeMap::new() })
     }
 
-    /// For one of them.
-    pub fn sandbox(&self, compiling: Compiling) -> Sandbox {
-        Sandbox::new(&self.engine, compiling, self.memory.clone())
+    /// For one of them, which is this tenant's; all pipelines of a tenant have one budget, that of its first.
+    pub fn sandbox(&mut self, tenant: Option<&str>, budget: &Budget, compiling: Compiling) -> Sandbox {
+        let tenant = tenant.map(str::to_owned);
+        let share = self.shares.entry(tenant).or_insert_with(|| Share::new(budget, &self.turns));
+        Sandbox::new(&self.engine, compiling, self.memory.clone(), share.clone())
     }
 }

@@ -3,6 +3,7 @@
 use attacks::forge::Forge;
 use attacks::trial::{Changes, End, load};
 use host::config::SandboxLimits;
+use host::tenant::Share;
 use host::transform::compile::Compiling;
 use host::transform::engine::Engine;
 use host::transform::memory::MemoryBudget;
@@ -23,7 +24,7 @@ fn all_at_once(engine: &Engine, tenants: &[MemoryBudget]) -> Vec<End> {
         let running: Vec<_> = tenants
             .iter()
             .map(|tenant| {
-                let sandbox = Sandbox::new(engine, Compiling::default(), tenant.clone());
+                let sandbox = Sandbox::new(engine, Compiling::default(), tenant.clone(), Share::alone());
                 let component = &component;
                 scope.spawn(move || {
                     let transform =
@@ -53,7 +54,7 @@ fn transforms_that_are_more_than_the_pool_has_places_all_finish() {
     let host = MemoryBudget::new("the host", 1 << 30);
     // Loading finds the pool full at once: it is given room first.
     let component = hoarder();
-    let sandbox = Sandbox::new(&engine, Compiling::default(), host.clone());
+    let sandbox = Sandbox::new(&engine, Compiling::default(), host.clone(), Share::alone());
     let transforms: Vec<_> = (0..6)
         .map(|_| load(&sandbox, &component, None, SandboxLimits::default()).expect("it fits"))
         .collect();
@@ -76,7 +77,8 @@ fn transforms_that_are_more_than_the_pool_has_places_all_finish() {
 #[test]
 fn a_transform_that_needs_more_than_one_instance_may_have_fails_whatever_the_host_has() {
     let engine = Engine::new(2).expect("an engine");
-    let sandbox = Sandbox::new(&engine, Compiling::default(), MemoryBudget::new("the host", 1 << 30));
+    let host = MemoryBudget::new("the host", 1 << 30);
+    let sandbox = Sandbox::new(&engine, Compiling::default(), host, Share::alone());
     let limits = SandboxLimits { memory_mib: 16, ..SandboxLimits::default() };
     let transform = load(&sandbox, &hoarder(), None, limits).expect("it starts with less");
     let End::Ran { done: 0, reasons } = Changes::new(1).through(&transform) else { panic!("it fits") };
