@@ -29,6 +29,8 @@ pub struct Budget {
     pub rows_per_second: Option<u64>,
     /// Columns created in an hour; at least 1.
     pub columns_per_hour: Option<u64>,
+    /// MiB that all instances of transforms have at once; at least what one may have.
+    pub memory_mib: Option<u32>,
 }
 
 /// A tenant's part of the host. Cheap to clone; all clones are the same one's.

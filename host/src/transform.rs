@@ -49,6 +49,10 @@ pub use self::answer::Part;
 /// The component that runs when no `--transform` is given; built from `guest-transforms/update-only`.
 pub const BUILT_IN: &[u8] = include_bytes!("../builtin/update_only.wasm");
 
+/// What to do about [`CallError::TooLarge`].
+const MORE_MEMORY: &str = "give the host more memory, or one instance less (`limits.memory_mib`): then what needs more \
+                           is a dead letter";
+
 /// What is shown of a reason that a transform gives, bytes at most.
 const MAX_REASON_BYTES: usize = 1024;
 
@@ -80,6 +84,9 @@ pub enum CallError {
     /// There was no room for it, by no fault of its own: another time there may be.
     #[error("{0}")]
     Busy(String),
+    /// It needs more memory than there is for all transforms together: another time there is no more.
+    #[error("{0}")]
+    TooLarge(String),
 }
 
 impl CallError {
@@ -98,7 +105,7 @@ impl Transform {
     ///
     /// # Errors
     /// A component that is too large, does not fit, or does not compile, with the limit or the world and version where
-    /// these are why, or that refuses its parameters (exit 2); no room for an instance, or a compiler that cannot do
+    /// these are why, that refuses its parameters, or needs more memory than there is (exit 2); no room for an instance, or a compiler that cannot do
     /// its work (exit 3).
     pub fn load(
         sandbox: &Sandbox,
@@ -126,6 +133,7 @@ impl Transform {
         match transform.open() {
             Ok(_) => Ok(transform),
             Err(error @ CallError::Busy(_)) => Err(error).environment(),
+            Err(error @ CallError::TooLarge(_)) => Err(error).usage().help(MORE_MEMORY),
             Err(error) => Err(error).usage(),
         }
     }
@@ -346,8 +354,10 @@ impl Instance {
     fn trap(&self, call: &str, error: &wasmtime::Error) -> CallError {
         let limits = &self.limits;
         let refusal = &self.store.data().limiter.refusal;
-        if let Some(Refusal::Shared(why)) = refusal {
-            return CallError::Busy(format!("{call} got no memory: {why}"));
+        match refusal {
+            Some(Refusal::Shared(why)) => return CallError::Busy(format!("{call} got no memory: {why}")),
+            Some(Refusal::Never(why)) => return CallError::TooLarge(format!("{call} needs {why}")),
+            Some(Refusal::Own) | None => {}
         }
         CallError::Trapped(match error.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => {

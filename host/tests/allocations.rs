@@ -90,7 +90,7 @@ fn a_larger_batch_takes_no_more_allocations_than_growing_buffers_do() {
         let decoded = decoder.decode(&mut batch);
         assert_eq!(decoded.changes.len(), records, "{:?}", decoded.rejected.first());
         let shape = |id| decoder.shape(id).clone();
-        let done = run::run(&transform, &mut plans, &batch, &decoded, shape, &|| false);
+        let done = run::run(&transform, &mut plans, &batch, &decoded, shape, &|| false).unwrap();
         let mut done = done.expect("nobody gives up");
         let rows = done.rows.pop().expect("there are rows");
         let binding = binding.get_or_insert_with(|| bind(&rows));

@@ -50,7 +50,7 @@ pub struct Wasm {
 impl Step for Wasm {
     fn rows(&mut self, batch: &Batch, decoded: &Decoded, decoder: &Decoder) -> ShapeRows {
         let shape = |id| decoder.shape(id).clone();
-        let out = run::run(&self.transform, &mut self.plans, batch, decoded, shape, &|| false);
+        let out = run::run(&self.transform, &mut self.plans, batch, decoded, shape, &|| false).unwrap();
         let mut out = out.expect("nothing gives up");
         assert!(out.rejected.is_empty() && out.rows.len() == 1, "the corpus has one shape and nothing wrong");
         out.rows.pop().unwrap()

@@ -541,6 +541,13 @@ pub const KEYS: &[Key] = &[
     )
     .scope(Scope::Tenant)
     .under(TENANTS),
+    Key::new(
+        "budget.memory_mib",
+        "MIB",
+        "Memory that all instances of the tenant's transforms may have together, in MiB: calls that find none left wait",
+    )
+    .scope(Scope::Tenant)
+    .under(TENANTS),
     Key::new("admin.listen", "ADDRESS", "Answer the admin interface here, such as 127.0.0.1:8642; off without it")
         .flag("admin-listen")
         .scope(Scope::Host)

@@ -310,7 +310,7 @@ tenants:
   acme:
     database: acme
     tables: [acme_*, orders]
-    budget: {fuel_per_second: 5, rows_per_change: 3}
+    budget: {fuel_per_second: 5, rows_per_change: 3, memory_mib: 128}
     params: {zone: CET}
     pipelines:
       orders: {topic: shop.public.orders, linger_ms: 20}
@@ -352,7 +352,7 @@ tenants:
         );
         assert!(all[0].tables.has("acme_x") && !all[0].tables.has("beta_x") && all[2].tables.has("beta_x"));
         let budget = Budget { rows_per_second: Some(7), ..Budget::default() };
-        let of_acme = Budget { fuel_per_second: Some(5), ..budget };
+        let of_acme = Budget { fuel_per_second: Some(5), memory_mib: Some(128), ..budget };
         assert_eq!([0, 1, 2].map(|at: usize| all[at].budget), [of_acme, of_acme, budget]);
         assert_eq!((all[0].limits.rows_of_change, all[2].limits.rows_of_change), (3, 10_000));
         assert!(all.iter().all(|settings| settings.bounds.any()));
@@ -428,6 +428,21 @@ tenants:
                 "t.yaml:5:39: limits.profile: runtime is more than its tenant gives, small (t.yaml:4:23): less is possible here, more is not"
             ]
         );
+    }
+
+    #[test]
+    fn a_tenant_has_memory_for_one_instance_at_least() {
+        let with = |tenant, instance| {
+            let text = format!(
+                "database: d\ntenants: {{a: {{budget: {{memory_mib: {tenant}}}, limits: {{memory_mib: {instance}}}, \
+                 pipelines: {{x: }}}}}}"
+            );
+            loaded(&text, &[]).map(|_| ()).map_err(|mistakes| mistakes.join("\n"))
+        };
+        assert_eq!(with(64, 64), Ok(()));
+        let told = with(63, 64).unwrap_err();
+        assert!(told.contains("63 is less than one instance may have, 64 (`limits.memory_mib`)"), "{told}");
+        assert_eq!(with(63, 32), Ok(()));
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub fn settings(
         linger_ms: check.number("linger_ms", 1, 60_000),
     };
     let limits = check.limits();
-    let budget = check.budget();
+    let budget = check.budget(&limits);
     let records = check.records();
     let transform = check.component();
     let watch = check.watch(matches!(transform, Component::File(_)));
@@ -217,13 +217,28 @@ impl Check {
         }
     }
 
-    fn budget(&mut self) -> Budget {
+    fn budget(&mut self, limits: &SandboxLimits) -> Budget {
+        let memory_mib = self.tenant_memory_mib(limits);
         let mut count = |name| self.value(name, |text| values::number(text, 1, u64::MAX >> 20));
         Budget {
             fuel_per_second: count("budget.fuel_per_second"),
             rows_per_second: count("budget.rows_per_second"),
             columns_per_hour: count("budget.columns_per_hour"),
+            memory_mib,
         }
+    }
+
+    /// What a tenant has must be enough for one instance, which else would wait for ever.
+    fn tenant_memory_mib(&mut self, limits: &SandboxLimits) -> Option<u32> {
+        const NAME: &str = "budget.memory_mib";
+        let most = self.value(NAME, |text| values::number(text, 1, 1 << 20))?;
+        let of_one = limits.memory_mib;
+        if most < of_one {
+            let what = format!("{most} is less than one instance may have, {of_one} (`limits.memory_mib`)");
+            let origin = self.merged.items(NAME).last().map_or(Origin::Default, |item| item.origin.clone());
+            self.mistakes.of(NAME, origin, what);
+        }
+        Some(most)
     }
 
     fn policies(&mut self) -> Policies {

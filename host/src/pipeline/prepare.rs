@@ -168,7 +168,7 @@ impl Preparer {
         let shape = |id| self.decoder.shape(id).clone();
         let give_up = || stop.give_up();
         let transformed =
-            run::run(&self.transform, &mut self.plans, &source.batch, &decoded, shape, &give_up);
+            run::run(&self.transform, &mut self.plans, &source.batch, &decoded, shape, &give_up)?;
         let Some(Transformed { rows, kept, filtered, rejected, calls }) = transformed else {
             return Ok(None);
         };

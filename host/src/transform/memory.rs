@@ -61,7 +61,7 @@ impl MemoryBudget {
     ///
     /// # Errors
     /// Which budget has not got so much left.
-    fn take(&self, bytes: usize) -> Result<(), String> {
+    pub(super) fn take(&self, bytes: usize) -> Result<(), String> {
         let Account { name, limit_bytes, used_bytes, parent } = &*self.0;
         let more = |used: usize| used.checked_add(bytes).filter(|used| used <= limit_bytes);
         used_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).map_err(|_| {
@@ -72,6 +72,19 @@ impl MemoryBudget {
             used_bytes.fetch_sub(bytes, Ordering::Relaxed);
         }
         parents
+    }
+
+    /// Whether it has so many bytes where nobody else takes any.
+    ///
+    /// # Errors
+    /// What has less: no waiting helps.
+    fn holds(&self, bytes: usize) -> Result<(), String> {
+        let Account { name, limit_bytes, parent, .. } = &*self.0;
+        if bytes > *limit_bytes {
+            let (needed, most) = (bytes.div_ceil(1 << 20), limit_bytes >> 20);
+            return Err(format!("{needed} MiB, and the transforms of {name} may have {most} MiB together"));
+        }
+        parent.as_ref().map_or(Ok(()), |parent| parent.holds(bytes))
     }
 
     fn give_back(&self, bytes: usize) {
@@ -98,6 +111,8 @@ pub(super) enum Refusal {
     Own,
     /// The tenant, the host or the machine has none left: perhaps another time.
     Shared(String),
+    /// The tenant or the host never has so much, even where nobody else takes any.
+    Never(String),
 }
 
 /// Counts what a store's memories and tables take together; wasmtime's own limiter looks at each alone, so that
@@ -126,17 +141,19 @@ impl StoreLimiter {
     /// depend on that.
     fn take(&mut self, bytes: usize) -> wasmtime::Result<bool> {
         let most = (self.limits.memory_mib as usize) << 20;
-        if self.taken_bytes.checked_add(bytes).is_none_or(|taken| taken > most) {
+        let taken = self.taken_bytes.checked_add(bytes).filter(|taken| *taken <= most);
+        let Some(taken) = taken else {
             self.refusal = Some(Refusal::Own);
             return Ok(false);
-        }
-        self.budget.take(bytes).map_err(|why| self.hinder(why))?;
+        };
+        self.budget.holds(taken).map_err(|why| self.hinder(Refusal::Never(why.clone()), why))?;
+        self.budget.take(bytes).map_err(|why| self.hinder(Refusal::Shared(why.clone()), why))?;
         self.taken_bytes += bytes;
         Ok(true)
     }
 
-    fn hinder(&mut self, why: String) -> wasmtime::Error {
-        self.refusal = Some(Refusal::Shared(why.clone()));
+    fn hinder(&mut self, refusal: Refusal, why: String) -> wasmtime::Error {
+        self.refusal = Some(refusal);
         wasmtime::Error::msg(why)
     }
 }
@@ -161,7 +178,8 @@ impl wasmtime::ResourceLimiter for StoreLimiter {
         if why == BEYOND_TYPE {
             Ok(())
         } else {
-            Err(self.hinder(format!("the machine gives no memory: {why}")))
+            let why = format!("the machine gives no memory: {why}");
+            Err(self.hinder(Refusal::Shared(why.clone()), why))
         }
     }
 
@@ -215,7 +233,7 @@ mod tests {
         let mut first = limiter(64, &one);
         let mut second = limiter(64, &other);
         assert!(first.memory_growing(0, 15 * MIB, None).unwrap());
-        let error = first.memory_growing(15 * MIB, 25 * MIB, None).unwrap_err();
+        let error = limiter(64, &one).memory_growing(0, 10 * MIB, None).unwrap_err();
         assert!(error.to_string().contains("tenant a have all of its 20 MiB"), "{error}");
         assert!(second.memory_growing(0, 10 * MIB, None).unwrap());
         let error = second.memory_growing(10 * MIB, 20 * MIB, None).unwrap_err();
@@ -226,6 +244,18 @@ mod tests {
         assert!(second.memory_growing(10 * MIB, 20 * MIB, None).unwrap());
         drop(second);
         assert_eq!((one.used_bytes(), other.used_bytes(), host.used_bytes()), (0, 0, 0));
+    }
+
+    #[test]
+    fn what_one_instance_needs_beyond_the_whole_budget_no_waiting_gives() {
+        let host = MemoryBudget::new("the host", 30 * MIB);
+        let tenant = host.part("tenant a", 40 * MIB);
+        let mut limiter = limiter(64, &tenant);
+        assert!(limiter.memory_growing(0, 20 * MIB, None).unwrap());
+        let error = limiter.memory_growing(20 * MIB, 30 * MIB + 1, None).unwrap_err().to_string();
+        assert_eq!(error, "31 MiB, and the transforms of the host may have 30 MiB together");
+        assert_eq!(limiter.refusal, Some(Refusal::Never(error)));
+        assert_eq!(host.used_bytes(), 20 * MIB);
     }
 
     #[test]

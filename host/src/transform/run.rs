@@ -4,16 +4,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use anyhow::anyhow;
+
 use super::answer::Answer;
 use super::keyed::{self, Standing};
 use super::log::BatchLog;
 use super::patience::Patience;
 use super::plan::Plan;
-use super::{CallError, Instance, Transform};
+use super::{CallError, Instance, MORE_MEMORY, Transform};
 use crate::batch::Batch;
 use crate::columns::{self, Cells, Column};
 use crate::debezium::shape::Shape;
 use crate::debezium::{Decoded, Op, Rejected};
+use crate::error::Classify;
 use crate::metrics::{Call, Outcome};
 
 /// Changes of one table that must fail alone, one after the other, before the rest of the batch is given up
@@ -122,6 +125,9 @@ impl Plans {
 /// A call that fails is repeated on fresh instances by halves, until the changes at fault are alone; these
 /// are rejected and the others go on. One for which there is no room is repeated until there is, or until
 /// `give_up` says so: none then.
+///
+/// # Errors
+/// A change alone needs more memory than there is for all transforms together.
 pub fn run(
     transform: &Transform,
     plans: &mut Plans,
@@ -129,7 +135,7 @@ pub fn run(
     decoded: &Decoded,
     shape: impl Fn(u32) -> Arc<Shape>,
     give_up: &dyn Fn() -> bool,
-) -> Option<Transformed> {
+) -> anyhow::Result<Option<Transformed>> {
     let mut groups: Vec<(u32, Vec<u32>)> = Vec::new();
     for (index, change) in decoded.changes.iter().enumerate() {
         match groups.iter_mut().rev().find(|(shape, _)| *shape == change.shape) {
@@ -147,13 +153,17 @@ pub fn run(
         out: Transformed::default(),
         rows_of: vec![0; decoded.changes.len()],
         lone_failures: 0,
+        too_large: None,
         answered_bytes: 0,
         fuel: 0,
     };
     for (id, changes) in groups {
         run.shape(plans, &shape(id), changes);
     }
-    (!run.patience.is_over()).then(|| run.finish())
+    if let Some(why) = run.too_large {
+        return Err(anyhow!(why)).usage().help(MORE_MEMORY);
+    }
+    Ok((!run.patience.is_over()).then(|| run.finish()))
 }
 
 struct Run<'a> {
@@ -168,6 +178,8 @@ struct Run<'a> {
     /// Rows made so far of each change.
     rows_of: Vec<u16>,
     lone_failures: usize,
+    /// Which change needs more memory than there is.
+    too_large: Option<String>,
     /// What the transform handed back so far, bytes.
     answered_bytes: usize,
     /// What calls have used so far, those that failed too.
@@ -200,7 +212,7 @@ impl Run<'_> {
             Some(plan) => plan.clone(),
             None => match self.prepare(shape) {
                 Ok(plan) => plans.keep(shape, plan),
-                Err(error) => return self.reject_all(&changes, &error.to_string()),
+                Err(error) => return self.refuse(&changes, &error),
             },
         };
         let asked = |change: &u32| plan.ops.has(self.decoded.changes[*change as usize].op);
@@ -255,7 +267,7 @@ impl Run<'_> {
         changes: &[u32],
         columns: &[Column],
     ) {
-        if changes.is_empty() || self.patience.is_over() {
+        if changes.is_empty() || self.patience.is_over() || self.too_large.is_some() {
             return;
         }
         let failed_before = self.lone_failures;
@@ -267,9 +279,9 @@ impl Run<'_> {
             }
             Err(error) if changes.len() == 1 => {
                 self.lone_failures += 1;
-                self.reject(changes[0], error.to_string());
+                self.refuse(changes, &error);
             }
-            Err(error) if failed_before >= MAX_LONE_FAILURES => {
+            Err(error) if failed_before >= MAX_LONE_FAILURES && !matches!(error, CallError::TooLarge(_)) => {
                 let reason =
                     format!("given up after {MAX_LONE_FAILURES} changes in a row failed alone: {error}");
                 self.reject_all(changes, &reason);
@@ -360,6 +372,16 @@ impl Run<'_> {
         }
     }
 
+    /// Rejects changes that a call failed with, unless that is no fault of theirs.
+    fn refuse(&mut self, changes: &[u32], error: &CallError) {
+        if !matches!(error, CallError::TooLarge(_)) {
+            return self.reject_all(changes, &error.to_string());
+        }
+        let first = changes.first().map(|change| self.decoded.changes[*change as usize].record);
+        let offset = first.map_or(self.batch.first, |record| self.batch.records[record as usize].offset);
+        self.too_large = Some(format!("{}/{}@{offset}: {error}", self.batch.topic, self.batch.partition));
+    }
+
     fn reject(&mut self, change: u32, reason: String) {
         let record = self.decoded.changes[change as usize].record;
         self.out.rejected.push(Rejected { record, reason });
@@ -417,7 +439,9 @@ fn outcome(answer: &Result<Answer, CallError>) -> Outcome {
         Ok(answer) if answer.parts.iter().all(|part| part.rows.is_empty()) => Outcome::Filtered,
         Ok(_) => Outcome::Rows,
         Err(CallError::Returned(_) | CallError::Lied(_)) => Outcome::Error,
-        Err(CallError::Trapped(_) | CallError::Slow(_) | CallError::Busy(_)) => Outcome::Trap,
+        Err(CallError::Trapped(_) | CallError::Slow(_) | CallError::Busy(_) | CallError::TooLarge(_)) => {
+            Outcome::Trap
+        }
     }
 }
 
@@ -497,7 +521,7 @@ mod tests {
         let decoded = fixture::Run::of_values(values);
         let (batch, changes) = &decoded.batches[0];
         let shape = |id| decoded.decoder.shape(id).clone();
-        run(transform, &mut Plans::default(), batch, changes, shape, &|| false).unwrap()
+        run(transform, &mut Plans::default(), batch, changes, shape, &|| false).unwrap().unwrap()
     }
 
     #[test]

@@ -56,7 +56,24 @@ pub struct Sandboxes {
     memory: MemoryBudget,
     turns: Turns,
     /// By tenant; none where there are no tenants.
-    shares: BTreeMap<Option<String>, Share>,
+    tenants: BTreeMap<Option<String>, Part>,
+}
+
+/// What the pipelines of a tenant have together.
+struct Part {
+    share: Share,
+    memory: MemoryBudget,
+}
+
+impl Part {
+    fn new(tenant: Option<&str>, budget: &Budget, turns: &Turns, host: &MemoryBudget) -> Self {
+        let name = tenant.map_or("the pipeline".to_owned(), |tenant| format!("the tenant {tenant}"));
+        let memory = match budget.memory_mib {
+            None => host.clone(),
+            Some(mib) => host.part(&name, (mib as usize) << 20),
+        };
+        Part { share: Share::new(budget, turns), memory }
+    }
 }
 
 impl Sandboxes {
@@ -69,13 +86,34 @@ impl Sandboxes {
         let instances = MORE_INSTANCES.saturating_mul(others).saturating_add(INSTANCES);
         let engine = Engine::new(instances.min(MAX_INSTANCES))?;
         let (memory, turns) = (MemoryBudget::of_machine(), Turns::of_machine());
-        Ok(Sandboxes { engine, memory, turns, shares: BTreeMap::new() })
+        Ok(Sandboxes { engine, memory, turns, tenants: BTreeMap::new() })
     }
 
     /// For one of them, which is this tenant's; all pipelines of a tenant have one budget, that of its first.
     pub fn sandbox(&mut self, tenant: Option<&str>, budget: &Budget, compiling: Compiling) -> Sandbox {
-        let tenant = tenant.map(str::to_owned);
-        let share = self.shares.entry(tenant).or_insert_with(|| Share::new(budget, &self.turns));
-        Sandbox::new(&self.engine, compiling, self.memory.clone(), share.clone())
+        let part = || Part::new(tenant, budget, &self.turns, &self.memory);
+        let Part { share, memory } = self.tenants.entry(tenant.map(str::to_owned)).or_insert_with(part);
+        Sandbox::new(&self.engine, compiling, memory.clone(), share.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pipelines_of_a_tenant_have_one_budget_of_memory_and_all_have_that_of_the_host() {
+        const MIB: usize = 1 << 20;
+        let mut all = Sandboxes::new(4).unwrap();
+        let budget = |memory_mib| Budget { memory_mib, ..Budget::default() };
+        let mut of = |tenant, mib| all.sandbox(Some(tenant), &budget(mib), Compiling::default()).memory;
+        let (one, another) = (of("a", Some(64)), of("a", Some(64)));
+        let (other, without) = (of("b", Some(64)), of("c", None));
+        one.take(40 * MIB).unwrap();
+        let why = another.take(40 * MIB).unwrap_err();
+        assert!(why.contains("the tenant a have all of its 64 MiB"), "{why}");
+        other.take(40 * MIB).unwrap();
+        without.take(80 * MIB).unwrap();
+        assert_eq!((another.used_bytes(), without.used_bytes()), (40 * MIB, 160 * MIB));
     }
 }

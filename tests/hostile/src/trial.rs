@@ -13,7 +13,7 @@ use host::transform::sandbox::Sandbox;
 /// How a trial ended. That the host crashes or hangs is no end: whoever waits for it sees that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
-    /// The component was not taken.
+    /// The component was not taken, or cannot run here.
     Refused(String),
     /// It ran.
     Ran {
@@ -56,7 +56,10 @@ impl Changes {
         let shape = |id| Arc::clone(self.decoder.shape(id));
         let never = || false;
         let done = run::run(transform, &mut Plans::default(), &self.batch, &self.decoded, shape, &never);
-        let done = done.expect("nobody gives up");
+        let done = match done {
+            Ok(done) => done.expect("nobody gives up"),
+            Err(error) => return End::Refused(format!("{error:#}")),
+        };
         let reasons: Vec<String> = done.rejected.into_iter().map(|rejected| rejected.reason).collect();
         assert_eq!((done.kept + done.filtered) as usize + reasons.len(), self.decoded.changes.len());
         End::Ran { done: (done.kept + done.filtered) as usize, reasons }

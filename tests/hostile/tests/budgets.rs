@@ -84,3 +84,18 @@ fn a_transform_that_needs_more_than_one_instance_may_have_fails_whatever_the_hos
     let End::Ran { done: 0, reasons } = Changes::new(1).through(&transform) else { panic!("it fits") };
     assert!(reasons[0].contains("apply needs more than 16 MiB of memory"), "{reasons:?}");
 }
+
+#[test]
+fn a_transform_that_needs_more_than_the_whole_host_has_is_told_so_and_does_not_wait() {
+    let engine = Engine::new(2).expect("an engine");
+    let host = MemoryBudget::new("the host", 32 << 20);
+    let sandbox = Sandbox::new(&engine, Compiling::default(), host.clone(), Share::alone());
+    let transform = load(&sandbox, &hoarder(), None, SandboxLimits::default()).expect("it starts with less");
+    let End::Refused(why) = Changes::new(4).through(&transform) else { panic!("there is no room for it") };
+    for part in
+        ["hostile.public.my_table/0@0: apply needs ", "the transforms of the host may have 32 MiB together"]
+    {
+        assert!(why.contains(part), "no {part:?} in {why}");
+    }
+    assert_eq!(host.used_bytes(), 0);
+}
