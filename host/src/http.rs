@@ -29,3 +29,22 @@ pub(crate) fn secret_header(text: &str) -> Result<HeaderValue, InvalidHeaderValu
     value.set_sensitive(true);
     Ok(value)
 }
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::io::Read as _;
+    use std::net::TcpStream;
+
+    /// The head of a request that a test's server gets, up to the empty line; less where the client leaves.
+    pub fn request_head(stream: &mut TcpStream) -> String {
+        let mut bytes = Vec::new();
+        while !bytes.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            match stream.read(&mut byte) {
+                Ok(1) => bytes.push(byte[0]),
+                _ => break,
+            }
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}

@@ -43,6 +43,28 @@ pub(crate) fn pause(wait: Duration, end: impl Fn() -> bool) -> bool {
     }
 }
 
+/// The waits between attempts. Each is a random part of a bound that doubles, so that those who wait for one server do
+/// not all come back at once.
+#[derive(Debug)]
+pub(crate) struct Backoff {
+    bound: Duration,
+    longest: Duration,
+}
+
+impl Backoff {
+    /// With the bounds of the first wait and of the longest.
+    pub fn new(first: Duration, longest: Duration) -> Self {
+        Backoff { bound: first, longest }
+    }
+
+    /// The next wait.
+    pub fn next(&mut self) -> Duration {
+        let wait = self.bound.mul_f64(fastrand::f64());
+        self.bound = (self.bound * 2).min(self.longest);
+        wait
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;

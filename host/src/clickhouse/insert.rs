@@ -17,7 +17,7 @@ use super::session::{self, Session};
 use super::target::{Look, Target};
 use crate::chaos::{self, Bug};
 use crate::error::Classify;
-use crate::pause::Clock;
+use crate::pause::{Backoff, Clock};
 
 /// The first wait between two attempts; it doubles up to [`MAX_BACKOFF`], and the wait taken is a random
 /// part of it.
@@ -407,14 +407,14 @@ fn halted(job: &Job<'_>, failure: &Failure) -> anyhow::Error {
 /// Waits with full jitter.
 struct Waits {
     attempt: u32,
-    bound: Duration,
+    backoff: Backoff,
     /// The code that failed last, and how often in a row.
     repeated: ((Option<u32>, usize), usize),
 }
 
 impl Waits {
     fn new() -> Self {
-        Waits { attempt: 0, bound: MIN_BACKOFF, repeated: ((None, 0), 0) }
+        Waits { attempt: 0, backoff: Backoff::new(MIN_BACKOFF, MAX_BACKOFF), repeated: ((None, 0), 0) }
     }
 
     /// What to do about a failure: first its own class, and after [`PATIENCE`] times the next one of its row.
@@ -430,9 +430,7 @@ impl Waits {
 
     fn next(&mut self) -> Duration {
         self.attempt += 1;
-        let wait = self.bound.mul_f64(fastrand::f64());
-        self.bound = (self.bound * 2).min(MAX_BACKOFF);
-        wait
+        self.backoff.next()
     }
 }
 

@@ -14,6 +14,7 @@ use super::reference::is_local;
 use crate::error::{self, Classify, Exit};
 use crate::http::{secret_header, trusting};
 use crate::origin::SHA256;
+use crate::pause::Backoff;
 use crate::transform::digest;
 use crate::transform::limits::SandboxLimits;
 
@@ -131,7 +132,7 @@ impl<'a> Client<'a> {
 
     /// Asks for something, again where that helps.
     async fn bytes(&mut self, wanted: &Wanted) -> Result<Vec<u8>> {
-        let (mut bound, mut attempt) = (self.times.wait, 1);
+        let (mut backoff, mut attempt) = (Backoff::new(self.times.wait, self.times.total), 1);
         loop {
             let why = match self.attempt(wanted).await {
                 Ok(bytes) => return Ok(bytes),
@@ -141,10 +142,10 @@ impl<'a> Client<'a> {
             if attempt == MAX_ATTEMPTS {
                 return Err(anyhow!(why)).environment().help("is it up, and is the reference right?");
             }
-            let wait = bound.mul_f64(fastrand::f64());
+            let wait = backoff.next();
             tracing::warn!(wait_ms = wait.as_millis() as u64, "waiting for the transform's registry: {why}");
             tokio::time::sleep(wait).await;
-            (bound, attempt) = (bound * 2, attempt + 1);
+            attempt += 1;
         }
     }
 

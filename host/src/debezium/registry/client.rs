@@ -1,7 +1,7 @@
 //! The HTTP client of a schema registry: every answer is bounded, and classified.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use reqwest::Url;
@@ -13,6 +13,7 @@ use super::SchemaId;
 use crate::config;
 use crate::error::Classify;
 use crate::http::{secret_header, trusting};
+use crate::pause::{Backoff, pause};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Shorter than what the last batches are given when the host is to stop.
@@ -21,8 +22,6 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_ANSWER_BYTES: usize = 4 << 20;
 /// The first wait between two attempts; it doubles up to the longest, and the wait taken is a random part of it.
 const WAITS: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(30)];
-/// How often a wait looks whether it is to end.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// What a schema is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,24 +99,16 @@ pub(super) fn patiently<T>(
     give_up: &dyn Fn() -> bool,
     ask: impl Fn() -> Result<T, Trouble>,
 ) -> Result<Option<T>, Trouble> {
-    let [mut bound, longest] = WAITS;
+    let [first, longest] = WAITS;
+    let mut backoff = Backoff::new(first, longest);
     loop {
         match ask() {
             Ok(answer) => return Ok(Some(answer)),
             Err(Trouble::Wait(why)) => {
-                let wait = bound.mul_f64(fastrand::f64());
-                bound = (bound * 2).min(longest);
+                let wait = backoff.next();
                 tracing::warn!(wait_ms = wait.as_millis() as u64, "waiting for the schema registry: {why}");
-                let end = Instant::now() + wait;
-                loop {
-                    if give_up() {
-                        return Ok(None);
-                    }
-                    let left = end.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        break;
-                    }
-                    std::thread::sleep(LOOK.min(left));
+                if !pause(wait, give_up) {
+                    return Ok(None);
                 }
             }
             Err(trouble) => return Err(trouble),

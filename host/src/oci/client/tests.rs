@@ -1,6 +1,6 @@
 //! The client, against a registry that answers as it is told, and may be hostile.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
@@ -10,6 +10,7 @@ use super::*;
 use crate::config::Credentials;
 use crate::config::secret::Secret;
 use crate::error::{exit_of, help_of};
+use crate::http::testing::request_head;
 use crate::locked::locked;
 
 const COMPONENT: &[u8] = b"\0asm component";
@@ -164,15 +165,7 @@ impl Server {
 }
 
 fn request(stream: &mut TcpStream) -> Asked {
-    let mut bytes = Vec::new();
-    while !bytes.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        match stream.read(&mut byte) {
-            Ok(1) => bytes.push(byte[0]),
-            _ => break,
-        }
-    }
-    let text = String::from_utf8(bytes).unwrap();
+    let text = request_head(stream);
     let path = text.split(' ').nth(1).unwrap_or_default().to_owned();
     let authorization = text.lines().find_map(|line| line.strip_prefix("authorization: "));
     (path, authorization.map(str::to_owned))

@@ -1,13 +1,14 @@
 //! The client, against a server that answers as it is told.
 
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io::Write as _;
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
 use tokio::runtime::Runtime;
 
 use super::*;
 use crate::config::{Credentials, Framing, Registry};
+use crate::http::testing::request_head;
 
 /// An answer: all that is sent.
 fn answer(status: &str, body: &str) -> String {
@@ -31,7 +32,7 @@ impl Server {
             let mut open = Vec::new();
             for (number, stream) in listener.incoming().enumerate() {
                 let mut stream = stream.unwrap();
-                kept.lock().unwrap().push(request(&mut stream));
+                kept.lock().unwrap().push(request_head(&mut stream));
                 let answer = answers.get(number).or(answers.last()).unwrap();
                 // One who has seen enough closes the connection.
                 _ = stream.write_all(answer.as_bytes());
@@ -47,18 +48,6 @@ impl Server {
         let requests = self.requests.lock().unwrap();
         requests.iter().map(|request| request.lines().next().unwrap_or_default().to_owned()).collect()
     }
-}
-
-fn request(stream: &mut TcpStream) -> String {
-    let mut bytes = Vec::new();
-    while !bytes.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        match stream.read(&mut byte) {
-            Ok(1) => bytes.push(byte[0]),
-            _ => break,
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn client(url: &str, credentials: Credentials) -> (Client, Runtime) {
