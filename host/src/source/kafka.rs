@@ -457,6 +457,12 @@ impl KafkaInput {
     }
 }
 
+impl Drop for KafkaInput {
+    fn drop(&mut self) {
+        self.consumer.context().close();
+    }
+}
+
 /// The headers of `message` that have one of `names`. librdkafka reads headers only when it is asked for them.
 fn kept_headers<'m>(message: &'m impl Message, names: &'m HeaderNames) -> Vec<IncomingHeader<'m>> {
     if names.is_empty() {

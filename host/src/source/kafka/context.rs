@@ -5,7 +5,7 @@
 //! retention removed are never skipped silently (promise D6 of `docs/invariants.md`).
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -65,6 +65,8 @@ pub(super) struct HostContext {
     leave: Leave,
     /// When a bounded run ends.
     end: OnceLock<Instant>,
+    /// Nothing is read any more, and the group is being left.
+    closed: AtomicBool,
     /// See [`Position::written_to`]; it stays in the commits until it is passed.
     written_to: Mutex<HashMap<Partition, i64>>,
     feeds: Feeds,
@@ -90,6 +92,7 @@ impl HostContext {
             said_down: Mutex::default(),
             leave,
             end: OnceLock::new(),
+            closed: AtomicBool::new(false),
             written_to: Mutex::default(),
             feeds: Feeds::default(),
             recorder,
@@ -115,6 +118,12 @@ impl HostContext {
         }
     }
 
+    /// No partition is taken over from now on. A client that closes still serves a rebalance that was under way, and
+    /// refuses each request of it.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
     /// Which partitions feed which table.
     pub(super) fn feeds(&self) -> &Feeds {
         &self.feeds
@@ -134,6 +143,9 @@ impl HostContext {
     fn assign(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) -> Result<bool> {
         if list.count() == 0 {
             return Ok(true);
+        }
+        if self.closed.load(Ordering::Acquire) {
+            return Ok(false);
         }
         let asked = self.patiently("the group's committed positions", || committed(consumer, list));
         let Some(committed) = asked? else { return Ok(false) };
@@ -392,5 +404,28 @@ impl ConsumerContext for HostContext {
                 anyhow!("{error}").context("taking over a new assignment of partitions"),
             ));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::ClientConfig;
+
+    use super::*;
+
+    #[test]
+    fn an_assignment_that_comes_while_the_group_is_left_is_not_begun_and_holds_nothing_up() {
+        let leave: Leave = Box::new(|| false);
+        let context = HostContext::new(Arc::default(), true, true, None, leave, None);
+        let mut settings = ClientConfig::new();
+        settings.set("bootstrap.servers", "127.0.0.1:1").set("group.id", "left");
+        let consumer: BaseConsumer<HostContext> = settings.create_with_context(context).unwrap();
+        let mut list = TopicPartitionList::new();
+        list.add_partition("changes", 0);
+        let begin = Instant::now();
+        consumer.context().close();
+        assert!(!consumer.context().assign(&consumer, &mut list).unwrap());
+        assert!(begin.elapsed() < REQUEST_TIMEOUT, "the brokers were asked");
+        assert!(consumer.context().take_events().is_empty());
     }
 }
