@@ -39,7 +39,7 @@ swaps: ## 1,000 swaps of the transform under load, none lost or doubled (`make t
 tenants: ## 100 pipelines of 10 tenants: what an idle one costs, and the lag of nine tenants while the tenth attacks
 	TENANTS=$${TENANTS:-10} TENANT_PIPELINES=$${TENANT_PIPELINES:-100} TENANT_SECONDS=$${TENANT_SECONDS:-20} \
 	TENANT_ATTACKS="$${TENANT_ATTACKS:-spin spin_prepare grow recurse log_flood huge_cell huge_fan_out huge_reason huge_error plan_many_columns \
-	extreme_decimal deep_json plan_counts trap_always secret_error slow}" \
+	extreme_decimal deep_json plan_counts trap_always secret_error slow grow*10 new_columns}" \
 	cargo test --workspace --exclude fuzz --test it -- tenants:: --nocapture --test-threads 1
 
 model: ## delivery against a simulated log and server: every history of 2 faults, and 100,000 random ones (ROWGATE_SEED=1)
@@ -62,7 +62,7 @@ lint: ## formatting and clippy
 fmt: ## formats the Rust code
 	cargo fmt --all
 
-bench: ## the hot path against the same work written natively
+bench: guests ## the hot path against the same work written natively
 	cargo bench -p host
 
 count: ## the instructions that the hot path takes, against the figure on record: 3 % more fails

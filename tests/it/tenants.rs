@@ -378,26 +378,68 @@ fn update_now(id: u64) -> Record {
     events::event("u", Value::Null, json!({"id": id, "name": "calm", "created_at": micros}))
 }
 
+/// What the first of the tenants does to the others.
+struct Attack {
+    pipelines: usize,
+    settings: String,
+    records: Vec<Record>,
+}
+
+impl Attack {
+    /// More records than it gets done.
+    const RECORDS: u64 = 20_000;
+
+    /// `spin`: a pipeline whose transform is `hostile` in that mode; `grow*10`: ten of them; `new_columns`: a column that
+    /// there was not in each change.
+    fn named(name: &str) -> Self {
+        if name == "new_columns" {
+            let with_column = |id: u64| {
+                let mut row = events::row(id, "wide");
+                row[format!("more_{id}")] = json!(id);
+                events::event("u", Value::Null, row)
+            };
+            let settings = format!("transform: {:?}, batch_rows: 8", places::transform("all_changes"));
+            return Attack { pipelines: 1, settings, records: (0..Self::RECORDS).map(with_column).collect() };
+        }
+        let (mode, pipelines) = name.split_once('*').unwrap_or((name, "1"));
+        let hostile = places::transform("tests/hostile");
+        Attack {
+            pipelines: pipelines.parse().expect("a number"),
+            settings: format!("transform: {hostile:?}, params: {{mode: {mode}}}, batch_rows: 8"),
+            records: events::updates(Self::RECORDS),
+        }
+    }
+
+    /// The lines of its tenant. It may use a second of fuel each second, and make 100 columns.
+    fn lines(&self, topic: &Topic, database: &Database) -> Vec<String> {
+        let settings = [
+            format!("database: {}", database.name),
+            "budget: {fuel_per_second: 1000000000, columns_per_hour: 100}".to_owned(),
+        ];
+        let pipeline = |number| {
+            let name = if number == 0 { "p".to_owned() } else { format!("p{number}") };
+            (name, format!("topic: {}, start: earliest, {}", topic.name, self.settings))
+        };
+        lines(&settings, &(0..self.pipelines).map(pipeline).collect::<Vec<_>>())
+    }
+}
+
 /// The p99 of how long the records of calm tenants take until they stand in their tables, ms, of the tenant where
-/// that is longest, while the transform of another one attacks, if it does. That one may use a second of fuel each second.
-fn calm_p99_ms(of: &str, mode: Option<&str>, tenants: u64, seconds: u64) -> f64 {
+/// that is longest, while another one attacks, if it does.
+fn calm_p99_ms(of: &str, attack: Option<&Attack>, tenants: u64, seconds: u64) -> f64 {
     const RECORDS_A_SECOND: u64 = 10;
-    /// More than it gets done.
-    const ATTACKED: u64 = 20_000;
     let (topics, databases) = places_of(of, tenants);
-    let hostile = places::transform("tests/hostile");
-    let attack = mode.map_or(String::new(), |mode| {
-        topics[0].produce(1, &events::updates(ATTACKED));
-        format!("transform: {hostile:?}, params: {{mode: {mode}}}, start: earliest, batch_rows: 8")
-    });
     let all: Vec<_> = (topics.iter().zip(&databases).enumerate())
         .map(|(at, (topic, database))| {
-            let topic = format!("topic: {}", topic.name);
-            let (settings, budget) = match at {
-                0 => (format!("{topic}, {attack}"), "fuel_per_second: 1000000000"),
-                _ => (topic, ""),
-            };
-            alone(&format!("{of}_{at}"), database, budget, settings)
+            let name = format!("{of}_{at}");
+            match attack.filter(|_| at == 0) {
+                Some(attack) => {
+                    topic.produce(1, &attack.records);
+                    (name, attack.lines(topic, database))
+                }
+                // Few inserts: on two cores, ClickHouse and an attack would be more than there is.
+                None => alone(&name, database, "", format!("topic: {}, linger_ms: 500", topic.name)),
+            }
         })
         .collect();
     let running = host(&all).start();
@@ -406,16 +448,21 @@ fn calm_p99_ms(of: &str, mode: Option<&str>, tenants: u64, seconds: u64) -> f64 
         running.wait_for_line(&format!("{pipeline}: host::source::kafka: partition assigned"));
     }
     let count = seconds * RECORDS_A_SECOND;
+    let writers: Vec<_> = topics[1..].iter().map(Topic::writer).collect();
+    // Tables are made for the first record, which is not counted.
+    writers.iter().for_each(|writer| writer.write(1, &[update_now(count)]));
+    databases[1..].iter().for_each(|database| database.wait_for_rows("my_table", 1));
     for id in 0..count {
         let begin = Instant::now();
-        topics[1..].iter().for_each(|topic| topic.produce(1, &[update_now(id)]));
+        writers.iter().for_each(|writer| writer.write(1, &[update_now(id)]));
         let pause = Duration::from_secs(1).div_f64(RECORDS_A_SECOND as f64);
         std::thread::sleep(pause.saturating_sub(begin.elapsed()));
     }
     let p99 = |database: &Database| {
-        database.wait_for_rows("my_table", count);
+        database.wait_for_rows("my_table", count + 1);
         let micros = "toUnixTimestamp64Milli(ts) - intDiv(toUnixTimestamp64Micro(created_at), 1000)";
-        let p99 = database.query(&format!("SELECT quantileExact(0.99)({micros}) FROM my_table"));
+        let p99 =
+            database.query(&format!("SELECT quantileExact(0.99)({micros}) FROM my_table WHERE id < {count}"));
         p99.parse::<f64>().expect("a number")
     };
     let worst = databases[1..].iter().map(p99).fold(0.0, f64::max);
@@ -430,13 +477,21 @@ fn no_tenants_lag_moves_while_another_one_computes_without_end() {
     /// For a machine that does other things meanwhile.
     const ROOM_MS: f64 = 250.0;
     let (tenants, seconds) = (setting("TENANTS", 3), setting("TENANT_SECONDS", 3));
-    let modes = std::env::var("TENANT_ATTACKS").unwrap_or_else(|_| "spin".to_owned());
+    let attacks = std::env::var("TENANT_ATTACKS").unwrap_or_else(|_| "spin".to_owned());
     let calm = calm_p99_ms("tenants_calm", None, tenants, seconds);
     println!("attack           p99 of the others' lag, ms");
     println!("{:<16} {calm:>26.0}", "none");
-    for mode in modes.split_whitespace() {
-        let p99 = calm_p99_ms(&format!("tenants_{mode}"), Some(mode), tenants, seconds);
+    let mut held_up = Vec::new();
+    for mode in attacks.split_whitespace() {
+        let of = format!("tenants_{}", mode.replace('*', "_"));
+        let p99 = calm_p99_ms(&of, Some(&Attack::named(mode)), tenants, seconds);
         println!("{mode:<16} {p99:>26.0}");
-        assert!(p99 < 2.0 * calm + ROOM_MS, "{mode}: {p99} ms, without an attack {calm} ms");
+        if p99 > 2.0 * calm + ROOM_MS {
+            held_up.push(mode);
+        }
     }
+    assert!(
+        held_up.is_empty(),
+        "more than twice as long as without an attack, and {ROOM_MS} ms: {held_up:?}"
+    );
 }

@@ -34,6 +34,25 @@ pub struct Consumed {
     pub headers: Vec<(String, String)>,
 }
 
+/// Writes into one topic.
+pub struct Writer<'t> {
+    producer: BaseProducer,
+    topic: &'t str,
+}
+
+impl Writer<'_> {
+    /// As [`Topic::produce`], but does not wait for the broker.
+    pub fn write(&self, partitions: i32, records: &[Record]) {
+        for (number, record) in (0..partitions).cycle().zip(records) {
+            let mut message: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(self.topic).partition(number);
+            message.key = record.key.as_deref().map(str::as_bytes);
+            message.payload = record.value.as_deref().map(str::as_bytes);
+            self.producer.send(message).map_err(|(error, _)| error).expect("it is queued");
+            self.producer.poll(Duration::ZERO);
+        }
+    }
+}
+
 impl Topic {
     /// A new topic in the shared stack.
     pub fn new(name: &str, partitions: i32) -> Self {
@@ -95,7 +114,14 @@ impl Topic {
 
     /// Writes records, the n-th to the partition `n % partitions`; returns when the broker has them.
     pub fn produce(&self, partitions: i32, records: &[Record]) {
-        let producer: BaseProducer = self
+        let writer = self.writer();
+        writer.write(partitions, records);
+        writer.producer.flush(BOUND).expect("the broker takes the records");
+    }
+
+    /// For a test that writes again and again: each new producer, and each wait for the broker, costs a tenth of a second.
+    pub fn writer(&self) -> Writer<'_> {
+        let producer = self
             .client()
             .set("linger.ms", "5")
             .set("acks", "all")
@@ -103,14 +129,7 @@ impl Topic {
             .set("queue.buffering.max.messages", "1000000")
             .create()
             .expect("a producer");
-        for (number, record) in (0..partitions).cycle().zip(records) {
-            let mut message: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&self.name).partition(number);
-            message.key = record.key.as_deref().map(str::as_bytes);
-            message.payload = record.value.as_deref().map(str::as_bytes);
-            producer.send(message).map_err(|(error, _)| error).expect("it is queued");
-            producer.poll(Duration::ZERO);
-        }
-        producer.flush(BOUND).expect("the broker takes the records");
+        Writer { producer, topic: &self.name }
     }
 
     /// All records that the topic has now, partition by partition.
