@@ -1,6 +1,6 @@
 # Transforms as WebAssembly components. Included by the top Makefile, which is where it runs.
 
-# Where they go; those that misbehave, for the tests, into its folder `tests`.
+# Where they go; those of the tests and of the bench into its folder `tests`.
 OUT ?= guest-transforms/dist
 
 .PHONY: guests

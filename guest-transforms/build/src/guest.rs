@@ -96,19 +96,21 @@ pub(crate) const GUESTS: &[Guest] = &[
         sources: &["wit", "guest-transforms/sdk", "guest-transforms/audit"],
         is_builtin: false,
     },
-    test("hostile", Form::Component),
-    test("changed_types", Form::Component),
-    test("core_module", Form::Module),
-    test("other_import", Form::Component),
-    test("other_world", Form::Component),
-    test("spin_start", Form::Component),
-    test("version_two", Form::Component),
+    example("hostile", "hostile", Form::Component),
+    example("hostile", "changed_types", Form::Component),
+    example("hostile", "core_module", Form::Module),
+    example("hostile", "other_import", Form::Component),
+    example("hostile", "other_world", Form::Component),
+    example("hostile", "spin_start", Form::Component),
+    example("hostile", "version_two", Form::Component),
+    example("bench-guests", "all_columns", Form::Transform),
+    example("bench-guests", "raw_update_only", Form::Transform),
 ];
 
-const fn test(name: &'static str, form: Form) -> Guest {
+const fn example(package: &'static str, name: &'static str, form: Form) -> Guest {
     Guest {
         name: Cow::Borrowed(name),
-        package: Cow::Borrowed("hostile"),
+        package: Cow::Borrowed(package),
         target: Target::Example,
         form,
         sources: &[],

@@ -4,7 +4,7 @@
 //! build-guests [--out DIR] [--package NAME] [--no-install]
 //! ```
 //!
-//! The shipped transforms go into DIR, the misbehaving ones of the tests into `DIR/tests`. The transform that
+//! The shipped transforms go into DIR, those of the tests and of the bench into `DIR/tests`. The transform that
 //! is built into the host is replaced where its source has changed since. With `--package` only that package
 //! of the workspace is built, into DIR.
 

@@ -1,8 +1,9 @@
-//! The transform compiled into the host: the very crate that the component is built from, called natively.
+//! A transform compiled into the host: the very crate that the component is built from, called natively.
 //!
 //! Neither a sandbox nor copies nor checks of the answer: what wasm costs, and nothing else, is the
 //! difference between the twin and the host.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use host::batch::Batch;
@@ -14,15 +15,21 @@ use host::debezium::{Decoded, Decoder, Op};
 use host::transform::plan::{Origin, Output, OutputColumn, Plan};
 use host::transform::run::ShapeRows;
 use rowgate_transform::bindings::rowgate::transform::types as sdk;
-use rowgate_transform::{Field, Instance, Table};
-use update_only::UpdateOnly;
+use rowgate_transform::{Field, Instance, Table, Transform};
 
 use crate::pipeline::Step;
 
-/// The transform without wasm.
-#[derive(Default)]
-pub struct Twin {
+/// The transform `T` without wasm.
+pub struct Twin<T> {
     known: Option<Known>,
+    transform: PhantomData<T>,
+}
+
+impl<T> Twin<T> {
+    /// One that has met no table.
+    pub fn new() -> Self {
+        Twin { known: None, transform: PhantomData }
+    }
 }
 
 struct Known {
@@ -32,31 +39,31 @@ struct Known {
 }
 
 impl Known {
-    fn new(shape: &Arc<Shape>) -> Self {
+    fn new<T: Transform>(shape: &Arc<Shape>) -> Self {
         let table = table(shape);
-        let plan = prepared(&table).1;
+        let plan = prepared::<T>(&table).1;
         Known { shape: shape.clone(), plan: plan_of(plan).into(), table }
     }
 }
 
 /// As fresh as the host's.
-fn prepared(table: &Table) -> (Instance<UpdateOnly>, sdk::Plan) {
-    let mut instance = Instance::<UpdateOnly>::new();
+fn prepared<T: Transform>(table: &Table) -> (Instance<T>, sdk::Plan) {
+    let mut instance = Instance::<T>::new();
     instance.configure(vec![]).unwrap();
     let plan = instance.prepare(table).unwrap();
     (instance, plan)
 }
 
-impl Step for Twin {
+impl<T: Transform> Step for Twin<T> {
     fn rows(&mut self, batch: &Batch, decoded: &Decoded, decoder: &Decoder) -> ShapeRows {
         let shape = decoder.shape(decoded.changes[0].shape);
-        let Known { shape, plan, table } = self.known.get_or_insert_with(|| Known::new(shape));
+        let Known { shape, plan, table } = self.known.get_or_insert_with(|| Known::new::<T>(shape));
         let (kept, columns) = asked(batch, decoded, shape, plan);
         let columns = columns.into_iter();
         let columns =
             columns.map(|column| sdk::Column { states: column.states, cells: to_sdk(column.cells) });
         let input = sdk::Batch { table: shape.id, rows: kept.len() as u32, columns: columns.collect() };
-        let (mut instance, _) = prepared(table);
+        let (mut instance, _) = prepared::<T>(table);
         let mut answer = instance.apply(&input).unwrap();
         assert!(answer.rejects.is_empty());
         let part = answer.parts.pop().unwrap();
@@ -112,8 +119,8 @@ fn plan_of(plan: sdk::Plan) -> Plan {
     };
     let origin = |origin| match origin {
         sdk::Origin::Copy(from) => Origin::Copy(input(from)),
-        sdk::Origin::Computed(computed) if computed.kind == sdk::Kind::Timestamp => {
-            Origin::Computed { kind: Kind::Timestamp, nullable: computed.nullable, target_type: None }
+        sdk::Origin::Computed(sdk::Computed { kind, nullable, target_type: None }) => {
+            Origin::Computed { kind: kind_of(kind), nullable, target_type: None }
         }
         other => panic!("the transform makes {other:?}"),
     };
@@ -150,20 +157,26 @@ fn table(shape: &Shape) -> Table {
     }
 }
 
-fn kind(kind: Kind) -> rowgate_transform::Kind {
-    use rowgate_transform::Kind as Sdk;
-    match kind {
-        Kind::Boolean => Sdk::Boolean,
-        Kind::Int => Sdk::Int,
-        Kind::Float => Sdk::Float,
-        Kind::Decimal => Sdk::Decimal,
-        Kind::Text => Sdk::Text,
-        Kind::Json => Sdk::Json,
-        Kind::Bytes => Sdk::Bytes,
-        Kind::Date => Sdk::Date,
-        Kind::Time => Sdk::Time,
-        Kind::Timestamp => Sdk::Timestamp,
-    }
+/// The kinds, here and there.
+const KINDS: [(Kind, sdk::Kind); 10] = [
+    (Kind::Boolean, sdk::Kind::Boolean),
+    (Kind::Int, sdk::Kind::Int),
+    (Kind::Float, sdk::Kind::Float),
+    (Kind::Decimal, sdk::Kind::Decimal),
+    (Kind::Text, sdk::Kind::Text),
+    (Kind::Json, sdk::Kind::Json),
+    (Kind::Bytes, sdk::Kind::Bytes),
+    (Kind::Date, sdk::Kind::Date),
+    (Kind::Time, sdk::Kind::Time),
+    (Kind::Timestamp, sdk::Kind::Timestamp),
+];
+
+fn kind(kind: Kind) -> sdk::Kind {
+    KINDS.into_iter().find_map(|(here, there)| (here == kind).then_some(there)).expect("all are listed")
+}
+
+fn kind_of(kind: sdk::Kind) -> Kind {
+    KINDS.into_iter().find_map(|(here, there)| (there == kind).then_some(here)).expect("all are listed")
 }
 
 fn to_sdk(cells: Cells) -> sdk::Cells {

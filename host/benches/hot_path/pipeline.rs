@@ -1,8 +1,10 @@
 //! The host's own stages, with the transform in wasm or compiled in.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use anyhow::{Context as _, Result};
 use host::batch::{Batch, Incoming, OpenBatch, Room};
 use host::clickhouse::block::{self, Values};
 use host::clickhouse::convert::Profile;
@@ -77,9 +79,22 @@ impl Step for Reused {
 
 /// The host with the transform that it ships.
 pub fn host() -> Pipeline<Wasm> {
-    let transform = built_in();
-    let digest = digest();
-    Pipeline::new("host", Wasm { transform, plans: Plans::default() }, &digest)
+    wasm("host", built_in())
+}
+
+/// The host with one of the transforms that `make guests` builds for the bench.
+///
+/// # Errors
+/// It is not there, or not to be run.
+pub fn guest(name: &'static str, file: &str) -> Result<Pipeline<Wasm>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest-transforms/dist").join(file);
+    let component = std::fs::read(&path).with_context(|| format!("{}: run `make guests`", path.display()))?;
+    let sandbox = Sandbox::alone(Compiling::default())?;
+    Ok(wasm(name, Transform::load(&sandbox, &component, vec![], SandboxLimits::default())?))
+}
+
+fn wasm(name: &'static str, transform: Transform) -> Pipeline<Wasm> {
+    Pipeline::new(name, Wasm { transform, plans: Plans::default() }, &digest())
 }
 
 /// The host with one instance for all batches.
@@ -88,9 +103,9 @@ pub fn reused() -> Pipeline<Reused> {
     Pipeline::new("reused instance", Reused { instance, plan: None }, &digest())
 }
 
-/// The host with the same transform compiled in.
-pub fn twin() -> Pipeline<Twin> {
-    Pipeline::new("twin", Twin::default(), &digest())
+/// The host with a transform compiled in.
+pub fn twin<T: rowgate_transform::Transform>(name: &'static str) -> Pipeline<Twin<T>> {
+    Pipeline::new(name, Twin::new(), &digest())
 }
 
 /// Its digest, as the host writes it into rows.

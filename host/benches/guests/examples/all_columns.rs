@@ -1,0 +1,3 @@
+//! Reads every column, and gives it back.
+
+rowgate_transform::export!(bench_guests::AllColumns);
