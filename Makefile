@@ -12,7 +12,7 @@ BUILD := cargo build --quiet --workspace --exclude fuzz --test it
 # For runs that compute for minutes: the host is compiled like its dependencies.
 OPTIMIZED := --config 'profile.dev.package.host.opt-level=2'
 
-.PHONY: help demo clean-demo test properties swaps tenants model lint fmt bench count fuzz api-fuzz hostile zoo chaos soak guests stack-up stack-down check
+.PHONY: help demo clean-demo test properties swaps tenants model lint fmt bench count fuzz api-fuzz hostile zoo chaos soak guests stack-up stack-down check bench-servers
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -64,6 +64,14 @@ fmt: ## formats the Rust code
 
 bench: guests ## the hot path against the same work written natively
 	cargo bench -p host
+
+bench-servers: export STACK_DIR ?= $(or $(TMPDIR),/tmp)/rowgate-bench-$(shell id -u)
+bench-servers: export PORT_BASE ?= 19600
+bench-servers: ## the host between real servers, against what each of these does alone: BENCH_ARGS='--events=1000000 --rounds=9'
+	@$(STACK) install
+	@$(STACK) fetch
+	@$(STACK) up kafka clickhouse
+	@trap '$(STACK) down' EXIT; set -a; eval "$$($(STACK) env)"; cargo bench -p host -- --servers $(BENCH_ARGS)
 
 count: ## the instructions that the hot path takes, against the figure on record: 3 % more fails
 	@host/benches/count.sh

@@ -30,6 +30,7 @@ const WORDS: [&str; 12] = [
 pub struct Corpus {
     bytes: Vec<u8>,
     records: Vec<[Range<usize>; 2]>,
+    updates: usize,
 }
 
 /// How the events are.
@@ -51,7 +52,7 @@ impl Corpus {
     pub fn new(events: usize, form: Form) -> Self {
         let [key_schema, value_schema] = [key_schema(), value_schema()];
         let mut rng = Rng::with_seed(SEED);
-        let mut corpus = Corpus { bytes: Vec::new(), records: Vec::with_capacity(events) };
+        let mut corpus = Corpus { bytes: Vec::new(), records: Vec::with_capacity(events), updates: 0 };
         for event in 0..events as i64 {
             let row = Row::new(&mut rng, event, form);
             let op = match rng.u8(0..100) {
@@ -62,6 +63,7 @@ impl Corpus {
                 85..95 => "d",
                 _ => "r",
             };
+            corpus.updates += usize::from(op == "u");
             let mut key = format!(r#"{{"id":{}}}"#, row.id);
             let mut value = envelope(&mut rng, op, &row, START_MS + event * 3);
             if form == Form::WithSchema {
@@ -81,6 +83,11 @@ impl Corpus {
     /// How many events there are.
     pub fn len(&self) -> usize {
         self.records.len()
+    }
+
+    /// How many of them are updates.
+    pub fn updates(&self) -> usize {
+        self.updates
     }
 
     /// Bytes of all values: those of the keys do not count in any rate.

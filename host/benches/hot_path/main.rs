@@ -6,7 +6,8 @@
 //!
 //! `--quick` runs too little to judge by, and proves that the bytes are the same; `--only=NAME` runs one
 //! design of the first part, for a profiler; `--count=WAY` runs the twin once for a counter of instructions, and
-//! nothing else; `--long=RECORDS` runs the host over so many records, and shows whether it grows or slows down.
+//! nothing else; `--long=RECORDS` runs the host over so many records, and shows whether it grows or slows down;
+//! `--servers` compares the host as a process with what the servers that the environment names do alone.
 
 mod consumer;
 mod corpus;
@@ -14,6 +15,7 @@ mod native;
 mod pipeline;
 #[cfg(target_arch = "x86_64")]
 mod raw;
+mod servers;
 
 use std::hint::black_box;
 use std::process::ExitCode;
@@ -22,6 +24,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use bench_guests::AllColumns;
 use cpu_time::ThreadTime;
+use fastrand::Rng;
 use host::debezium::scan::Lanes;
 use update_only::UpdateOnly;
 
@@ -88,6 +91,15 @@ fn run(arguments: &[String]) -> Result<bool> {
     }
     if let Some(records) = value("--long=") {
         long(records.parse().context("--long takes a number of records")?);
+        return Ok(true);
+    }
+    if arguments.iter().any(|argument| argument == "--servers") {
+        let number = |name: &str, usual: usize| match value(name) {
+            Some(text) => text.parse().with_context(|| format!("{name}{text} is no number")),
+            None => Ok(usual),
+        };
+        let (events, rounds) = (number("--events=", 1_000_000)?, number("--rounds=", 9)?);
+        servers::run(events, rounds, number("--partitions=", 2)? as i32)?;
         return Ok(true);
     }
     let settings = if arguments.iter().any(|argument| argument == "--quick") { QUICK } else { FULL };
@@ -240,8 +252,9 @@ fn rounds(designs: &mut Designs, corpus: &Corpus, rows: usize, rounds: usize) ->
     measure(designs, corpus, rows, rounds)
 }
 
-/// For each round the time of each design. They take turns with each batch, so that all of them meet the
-/// machine in the same state, and each is first, with the records still out of cache, as often as the others.
+/// For each round the time of each design. They run one after the other with each batch, so that all of them meet the
+/// machine in the same state, in an order by chance: whoever is first finds the records out of cache, and whoever comes
+/// after a design with other code or with much memory finds its own gone.
 fn measure(
     designs: &mut [Box<dyn Design>],
     corpus: &Corpus,
@@ -249,11 +262,13 @@ fn measure(
     rounds: usize,
 ) -> Vec<Vec<Duration>> {
     let batches: Vec<_> = corpus.batches(rows).collect();
-    let mut round = |round: usize| {
+    let mut rng = Rng::with_seed(1);
+    let mut order: Vec<usize> = (0..designs.len()).collect();
+    let mut round = || {
         let mut times = vec![Duration::ZERO; designs.len()];
-        for (batch, (first, records)) in batches.iter().enumerate() {
-            for turn in 0..designs.len() {
-                let at = (round + batch + turn) % designs.len();
+        for (first, records) in &batches {
+            rng.shuffle(&mut order);
+            for &at in &order {
                 let start = ThreadTime::now();
                 black_box(designs[at].block(*first, records));
                 times[at] += start.elapsed();
@@ -261,7 +276,7 @@ fn measure(
         }
         times
     };
-    (0..rounds).map(&mut round).collect()
+    (0..rounds).map(|_| round()).collect()
 }
 
 /// Prints a table; whether all floors are met.
