@@ -64,7 +64,7 @@ impl Servers {
 
     /// A statement for ClickHouse; its answer.
     async fn query(&self, client: &reqwest::Client, statement: &str) -> Result<String> {
-        self.send(client, &[("query", statement)], Vec::new(), None).await
+        self.send(client, &[], statement.as_bytes().to_vec(), None).await
     }
 
     async fn send(

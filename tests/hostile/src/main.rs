@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use attacks::grown::FAMILIES;
@@ -80,9 +80,11 @@ fn run(options: &Options) -> Result<bool> {
     for (family, count) in [("known", ATTACKS.len())].into_iter().chain(grown) {
         report.families.push((family.to_owned(), Tally::default()));
         let mut from = 0;
+        let begin = Instant::now();
         while from < count {
             from = attack(family, from, count, options, &mut report)?;
         }
+        eprintln!("{family}: {count} tried in {} s", begin.elapsed().as_secs());
     }
     print!("{report}");
     let faults = report.faults();
