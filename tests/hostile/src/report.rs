@@ -10,7 +10,7 @@ const MOST_RISE_KNOWN_KIB: u64 = (2 * 64 + 64 + 32) << 10;
 const MOST_RISE_GROWN_KIB: u64 = 10 << 10;
 /// The same, for one that is costly to compile, where it passes: its native code, 64 MiB at most, as the compiler hands it over
 /// and as it is loaded.
-const MOST_RISE_BOMB_KIB: u64 = MOST_RISE_GROWN_KIB + (2 * 64 << 10);
+const MOST_RISE_BOMB_KIB: u64 = MOST_RISE_GROWN_KIB + ((2 * 64) << 10);
 /// How many times as long the neighbour's batches may take.
 pub const MOST_RATIO: f64 = 2.0;
 
