@@ -12,7 +12,7 @@ BUILD := cargo build --quiet --workspace --exclude fuzz --test it
 # For runs that compute for minutes: the host is compiled like its dependencies.
 OPTIMIZED := --config 'profile.dev.package.host.opt-level=2'
 
-.PHONY: help demo clean-demo test properties swaps tenants model lint fmt bench count fuzz api-fuzz hostile zoo chaos soak guests stack-up stack-down check bench-servers
+.PHONY: help demo clean-demo test properties swaps tenants model lint fmt bench bench-servers count fuzz api-fuzz hostile zoo chaos soak guests stack-up stack-down check
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -62,7 +62,8 @@ lint: ## formatting and clippy
 fmt: ## formats the Rust code
 	cargo fmt --all
 
-bench: guests ## the hot path against the same work written natively
+bench: ## the hot path against the same work written natively
+	@$(MAKE) guests >&2
 	cargo bench -p host
 
 bench-servers: export STACK_DIR ?= $(or $(TMPDIR),/tmp)/rowgate-bench-$(shell id -u)
