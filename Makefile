@@ -26,6 +26,7 @@ clean-demo: ## removes the data that demos keep
 test: check ## every check and every test: unit, component, and end to end with real servers
 	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; status=0; \
 	cargo test --workspace --exclude fuzz --no-fail-fast 2>&1 | tee "$$log" || status=$$?; \
+	awk '/^failures:$$/ {failing = 1} failing {print} /^test result:/ {failing = 0}' "$$log"; \
 	awk '/^test result:/ {passed += $$4; failed += $$6; skipped += $$8} \
 	     END {printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped}' "$$log"; \
 	exit $$status

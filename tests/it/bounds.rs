@@ -1,6 +1,8 @@
 //! How long a run lasts, where it begins, and what it shows.
 
-use crate::support::{Database, Host, Topic, events};
+use std::time::{Duration, Instant};
+
+use crate::support::{Database, Host, Stack, Topic, events};
 
 #[test]
 fn max_records_ends_it_after_so_many_and_the_next_start_goes_on_there() {
@@ -31,6 +33,32 @@ fn a_start_that_finds_the_group_at_the_end_ends_whatever_its_membership_has_come
         let ended = Host::pipeline(&topic, &database).arg("--until-caught-up").succeed();
         assert_eq!(ended.counters().consumed, 0);
     }
+}
+
+#[test]
+fn a_start_at_the_latest_of_an_empty_topic_keeps_its_place_there() {
+    let topic = Topic::new("bounds_vacant.public.my_table", 1);
+    let database = Database::new("bounds_vacant");
+    // A host that ended before its group had given it the partition would keep none: sometimes it would.
+    for group in 0..10 {
+        let group = format!("bounds_vacant_{group}");
+        Host::pipeline(&topic, &database)
+            .args(["--group", &group, "--start", "latest", "--until-caught-up"])
+            .succeed();
+        assert_eq!(topic.committed(&group), [(0, 0, String::new())], "{group}");
+    }
+}
+
+#[test]
+fn a_topic_that_does_not_exist_is_not_caught_up_with() {
+    let stack = Stack::shared();
+    let host = Host::between(stack.brokers(), stack.clickhouse_url(), &Database::new("bounds_missing"));
+    let began = Instant::now();
+    let ended = host
+        .args(["--topic", "bounds_missing.public.my_table", "--until-caught-up", "--for", "3s"])
+        .succeed();
+    assert!(began.elapsed() >= Duration::from_secs(3), "{ended:?}");
+    assert!(ended.err.contains("the topic does not exist yet: waiting for it"), "{ended:?}");
 }
 
 #[test]

@@ -393,8 +393,9 @@ impl KafkaInput {
         topics.sort_unstable();
         topics.dedup();
         let own = |partition: &Partition| self.partitions.contains_key(partition);
+        let dry_run = self.consumer.context().is_dry_run();
         !topics.is_empty()
-            && client::others_are_at_end(&self.consumer, &topics, own).unwrap_or_else(|error| {
+            && client::others_are_at_end(&self.consumer, &topics, own, dry_run).unwrap_or_else(|error| {
                 tracing::warn!("kafka: {error}: asking again how far the group is");
                 false
             })

@@ -141,11 +141,14 @@ pub(super) fn ends<C: ConsumerContext>(
 }
 
 /// Whether the group has read to the end all partitions of `topics` but those in `own`: other members do, or
-/// one that has died did, and its partitions come to this one when the group notices.
+/// one that has died did, and its partitions come to this one when the group notices. A partition without a
+/// position was never handed out: an empty one, too, is waited for, since the next start at the latest would leave
+/// out what comes until then. Where nothing is committed (`dry_run`), it is at its end when it is empty.
 pub(super) fn others_are_at_end<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     topics: &[&str],
     own: impl Fn(&Partition) -> bool,
+    dry_run: bool,
 ) -> Result<bool, KafkaError> {
     // One request whatever their number, since each waits behind a fetch.
     let only = match topics {
@@ -154,12 +157,17 @@ pub(super) fn others_are_at_end<C: ConsumerContext>(
     };
     let metadata = consumer.fetch_metadata(only, REQUEST_TIMEOUT)?;
     let mut list = TopicPartitionList::new();
+    let mut there = 0;
     for topic in metadata.topics().iter().filter(|topic| topics.contains(&topic.name())) {
+        there += usize::from(!topic.partitions().is_empty());
         for partition in topic.partitions() {
             if !own(&(topic.name().into(), partition.id())) {
                 list.add_partition(topic.name(), partition.id());
             }
         }
+    }
+    if there < topics.len() {
+        return Ok(false); // it is waited for, and that has been said
     }
     if list.count() == 0 {
         return Ok(true);
@@ -168,7 +176,7 @@ pub(super) fn others_are_at_end<C: ConsumerContext>(
         let (low, high) = consumer.fetch_watermarks(element.topic(), element.partition(), REQUEST_TIMEOUT)?;
         let at_end = match element.offset() {
             Offset::Offset(offset) => offset >= high && Seal::parse(element.metadata()) == Ok(None),
-            _ => low == high,
+            _ => dry_run && low == high,
         };
         if !at_end {
             return Ok(false);

@@ -103,6 +103,10 @@ impl HostContext {
         &self.ownership
     }
 
+    pub(super) fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+
     pub(super) fn take_events(&self) -> Vec<Event> {
         std::mem::take(&mut *locked(&self.events))
     }
