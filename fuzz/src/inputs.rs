@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::OnceLock;
-use std::sync::mpsc::sync_channel;
 
+use crossbeam_channel::bounded;
 use host::batch::HeaderNames;
 use host::config::{self, BatchLimits, Bounds, Request, Surroundings};
 use host::signal::Shutdown;
@@ -27,7 +27,7 @@ pub(crate) fn lines(bytes: &[u8]) {
     let limits = BatchLimits { rows: 3, bytes: 1 << 10, linger_ms: 60_000 };
     // There cannot be more batches than lines.
     let room = bytes.iter().filter(|byte| **byte == b'\n').count() + 2;
-    let (sender, batches) = sync_channel(room);
+    let (sender, batches) = bounded(room);
     let path = file(bytes);
     let read = source::run(
         Some(&path),

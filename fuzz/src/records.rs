@@ -99,8 +99,8 @@ fn write(decoder: &Decoder, batch: &Batch, decoded: &Decoded, id: u32) {
     let numbered = (0_u32..).zip(&decoded.changes);
     let mut changes: Vec<u32> =
         numbered.filter(|(_, change)| change.shape == id).map(|(number, _)| number).collect();
-    for at in 0..shape.fields.len() as u32 {
-        let read = columns::read(batch, decoded, shape, &changes, &Input::After(at));
+    let inputs: Vec<Input> = (0..shape.fields.len() as u32).map(Input::After).collect();
+    for read in columns::read(batch, decoded, shape, &changes, &inputs) {
         assert_eq!(read.column.cells.len(), changes.len());
     }
     let profile = Profile::default();

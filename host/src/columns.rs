@@ -240,31 +240,70 @@ pub struct Read {
     pub failures: Vec<(u32, String)>,
 }
 
-/// Reads one input of many changes as a column of the contract. `rows` are indices into `decoded.changes`,
-/// all of `shape`.
+/// Changes of which one column after the other is read or written before the next changes are looked at: their records
+/// stay in a core's cache meanwhile. With batches of 16 MiB, all of a column first takes about twice as long.
+pub const TILE_ROWS: usize = 256;
+
+/// Reads inputs of many changes as columns of the contract. `rows` are indices into `decoded.changes`, all of `shape`.
 ///
 /// The operation is its number. Timestamps and times are microseconds; of finer ones the rest is dropped,
 /// towards the past. The infinities of dates and timestamps are `i64::MAX` and `i64::MIN`. Decimals are
 /// their text; arrays, maps and structs are JSON as the event has it, elements in their encoding.
-pub fn read(batch: &Batch, decoded: &Decoded, shape: &Shape, rows: &[u32], input: &Input) -> Read {
-    let mut builder = Builder::new(input, shape, rows.len());
-    let mut failures = Vec::new();
-    let plain = Plain::of(wire(input, shape));
-    for (position, row) in (0..).zip(rows) {
-        let pushed = match decoded.changes.get(*row as usize) {
-            None => Err(format!("the batch has no change {row}")),
-            Some(change) if *input == Input::Op => builder.push_op(change.op),
-            Some(change) if builder.push_plain(plain, json(batch, decoded, change, input)) => Ok(()),
-            Some(change) => {
-                value(batch, decoded, shape, change, input).and_then(|value| builder.push(&value))
+pub fn read(batch: &Batch, decoded: &Decoded, shape: &Shape, rows: &[u32], inputs: &[Input]) -> Vec<Read> {
+    let reader = |input| Reader::new(batch, decoded, shape, input, rows.len());
+    let mut readers: Vec<Reader<'_>> = inputs.iter().map(reader).collect();
+    for tile in rows.chunks(TILE_ROWS) {
+        readers.iter_mut().for_each(|reader| reader.push(tile));
+    }
+    readers.into_iter().map(Reader::finish).collect()
+}
+
+/// Reads one input.
+struct Reader<'a> {
+    batch: &'a Batch,
+    decoded: &'a Decoded,
+    shape: &'a Shape,
+    input: &'a Input,
+    plain: Plain,
+    builder: Builder,
+    failures: Vec<(u32, String)>,
+    position: u32,
+}
+
+impl<'a> Reader<'a> {
+    fn new(
+        batch: &'a Batch,
+        decoded: &'a Decoded,
+        shape: &'a Shape,
+        input: &'a Input,
+        length: usize,
+    ) -> Self {
+        let (plain, builder) = (Plain::of(wire(input, shape)), Builder::new(input, shape, length));
+        Reader { batch, decoded, shape, input, plain, builder, failures: Vec::new(), position: 0 }
+    }
+
+    fn push(&mut self, rows: &[u32]) {
+        let Reader { batch, decoded, shape, input, plain, builder, failures, position } = self;
+        for row in rows {
+            let pushed = match decoded.changes.get(*row as usize) {
+                None => Err(format!("the batch has no change {row}")),
+                Some(change) if **input == Input::Op => builder.push_op(change.op),
+                Some(change) if builder.push_plain(*plain, json(batch, decoded, change, input)) => Ok(()),
+                Some(change) => {
+                    value(batch, decoded, shape, change, input).and_then(|value| builder.push(&value))
+                }
+            };
+            if let Err(reason) = pushed {
+                failures.push((*position, reason));
+                builder.push_absent(state::NULL);
             }
-        };
-        if let Err(reason) = pushed {
-            failures.push((position, reason));
-            builder.push_absent(state::NULL);
+            *position += 1;
         }
     }
-    Read { column: builder.finish(), failures }
+
+    fn finish(self) -> Read {
+        Read { column: self.builder.finish(), failures: self.failures }
+    }
 }
 
 /// Columns whose cells mostly are what stands in the event, so that they can be copied from there.
@@ -444,16 +483,17 @@ fn bytes<'v>(value: &'v Value<'_>) -> Result<&'v [u8], String> {
 
 #[cfg(test)]
 mod tests {
-    use crate::debezium::fixture::Run;
+    use std::slice;
 
     use super::*;
+    use crate::debezium::fixture::Run;
 
     const ALL: [u8; 0] = [];
 
     fn read_all(run: &Run, table: &str, input: &Input) -> Read {
         let first = run.changes_of(table)[0];
         let rows: Vec<u32> = (0..first.decoded.changes.len() as u32).collect();
-        read(first.batch, first.decoded, first.shape(), &rows, input)
+        read(first.batch, first.decoded, first.shape(), &rows, slice::from_ref(input)).remove(0)
     }
 
     fn blobs(cells: &[&str]) -> Cells {
@@ -524,7 +564,7 @@ mod tests {
     fn only_the_changes_asked_for_are_read_in_the_order_asked() {
         let run = Run::of_file("simple.ndjson");
         let first = run.changes()[0];
-        let some = read(first.batch, first.decoded, first.shape(), &[6, 0], &Input::After(1));
+        let some = read(first.batch, first.decoded, first.shape(), &[6, 0], &[Input::After(1)]).remove(0);
         assert_eq!(some, column(&ALL, blobs(&["Bob", "Alice 1"])));
     }
 
@@ -635,7 +675,7 @@ mod tests {
     fn what_the_shape_or_the_batch_lacks_is_an_error() {
         let run = Run::of_file("simple.ndjson");
         let first = run.changes()[0];
-        let read = read(first.batch, first.decoded, first.shape(), &[0, 99], &Input::After(7));
+        let read = read(first.batch, first.decoded, first.shape(), &[0, 99], &[Input::After(7)]).remove(0);
         let reasons: Vec<_> = read.failures.iter().map(|(at, reason)| (*at, reason.as_str())).collect();
         let expected = [(0, "the shape of `my_table` has no column 7"), (1, "the batch has no change 99")];
         assert_eq!(reasons, expected);

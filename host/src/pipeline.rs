@@ -34,12 +34,12 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tokio::runtime::Handle;
 use tracing::Span;
 
@@ -228,8 +228,8 @@ impl<'a> Stages<'a> {
     /// Runs the stages to their end; the error is the first that one of them met.
     fn run(self, settings: &Settings, stop: &Stop) -> (Summary, Option<anyhow::Error>) {
         let Stages { input, preparer, mut deliverer } = self;
-        let (batches_in, batches) = sync_channel(BATCHES);
-        let (prepared_in, prepared) = sync_channel(PREPARED);
+        let (batches_in, batches) = bounded(BATCHES);
+        let (prepared_in, prepared) = bounded(PREPARED);
         // What the stages log is this pipeline's.
         let (of_source, of_prepare) = (Span::current(), Span::current());
         thread::scope(|scope| {
@@ -258,7 +258,7 @@ fn join(thread: std::io::Result<ScopedJoinHandle<'_, Result<()>>>) -> Result<()>
     }
 }
 
-fn read(input: Input, settings: &Settings, batches: SyncSender<SourceBatch>, stop: &Stop) -> Result<()> {
+fn read(input: Input, settings: &Settings, batches: Sender<SourceBatch>, stop: &Stop) -> Result<()> {
     let failed = || stop.failed();
     match (input, &settings.source) {
         (Input::Kafka(input), _) => {
@@ -295,7 +295,7 @@ fn header_names(settings: &Settings) -> HeaderNames {
 fn prepare(
     mut preparer: Pinned,
     batches: Receiver<SourceBatch>,
-    prepared: SyncSender<Prepared>,
+    prepared: Sender<Prepared>,
     stop: &Stop,
 ) -> Result<()> {
     for batch in batches {

@@ -80,8 +80,7 @@ pub fn asked(batch: &Batch, decoded: &Decoded, shape: &Shape, plan: &Plan) -> (V
         plan.ops.has(change.op)
     });
     let kept: Vec<u32> = kept.map(|(index, _)| index).collect();
-    let columns = plan.reads.iter().map(|input| {
-        let read = columns::read(batch, decoded, shape, &kept, input);
+    let columns = columns::read(batch, decoded, shape, &kept, &plan.reads).into_iter().map(|read| {
         assert!(read.failures.is_empty());
         read.column
     });

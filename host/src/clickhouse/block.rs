@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::convert::Profile;
 use super::keyed;
-use super::native::{self, Block, Encoding};
+use super::native::{self, Block, Encoding, Joined};
 use super::policy::Replaced;
 use super::table::{Binding, Bound, From, Role};
 use crate::batch::Batch;
-use crate::columns::{self, Input, Plain};
+use crate::columns::{self, Input, Plain, TILE_ROWS};
 use crate::debezium::value::{self, Value};
 use crate::debezium::{Change, Decoded};
 use crate::transform::keyed::Standing;
@@ -45,6 +45,26 @@ pub struct Encoded {
 
 /// Encodes the rows of these indices.
 pub fn encode(values: &Values<'_>, binding: &Binding, rows: &ShapeRows, which: &[usize]) -> Encoded {
+    let types = || binding.columns.iter().map(|column| &column.ty);
+    // Several rows of one change may copy more than the batch has, which is not to be there twice.
+    let is_fanned_out = which.len() > values.batch.records.len();
+    let (body, failed, replaced) = if is_fanned_out || !types().all(Joined::takes) {
+        let block = block(values, binding, rows, which);
+        let replaced = block.replaced().clone();
+        let (body, failed) = block.finish();
+        (body, failed, replaced)
+    } else {
+        let mut joined = Joined::default();
+        let mut tiles = which.chunks(TILE_ROWS);
+        joined.push(block(values, binding, rows, tiles.next().unwrap_or_default()), types());
+        tiles.for_each(|tile| joined.push(block(values, binding, rows, tile), types()));
+        joined.finish()
+    };
+    Encoded { body, unfit: failed.into_iter().map(|(at, why)| (which[at], why)).collect(), replaced }
+}
+
+/// The rows of these indices, column by column.
+fn block<'v>(values: &Values<'v>, binding: &Binding, rows: &ShapeRows, which: &[usize]) -> Block<'v> {
     let encoding = Encoding { profile: values.profile, decode: value::decode };
     let mut block = Block::new(encoding, binding.columns.len(), which.len());
     // Rows of keys that leave have values of their own for the plan's columns.
@@ -58,9 +78,7 @@ pub fn encode(values: &Values<'_>, binding: &Binding, rows: &ShapeRows, which: &
             false => add(&mut block, values, column, rows, (which, &changes)),
         }
     }
-    let replaced = block.replaced().clone();
-    let (body, failed) = block.finish();
-    Encoded { body, unfit: failed.into_iter().map(|(at, why)| (which[at], why)).collect(), replaced }
+    block
 }
 
 /// The largest changes, without which the rows of a batch copy at most `most` bytes, as JSON.

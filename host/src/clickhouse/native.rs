@@ -13,8 +13,11 @@ use super::names;
 use super::policy::{Instead, Replaced, Rules};
 use super::types::ColumnType;
 
+mod join;
 mod leaf;
 mod nested;
+
+pub use join::Joined;
 
 use leaf::Leaf;
 
@@ -40,6 +43,8 @@ pub struct Block<'a> {
     blanks: Vec<bool>,
     failed: Vec<(usize, String)>,
     replaced: Replaced,
+    /// Where each column begins, and where its cells do, behind its name and type.
+    begins: Vec<(usize, usize)>,
     /// The parts of Nested columns so far: the name that they share, their own, and where their offsets begin.
     parts: Vec<(String, String, usize)>,
 }
@@ -51,8 +56,8 @@ impl<'a> Block<'a> {
         put_varuint(&mut out, columns);
         put_varuint(&mut out, rows);
         let (rules, replaced) = (Rules::default(), Replaced::default());
-        let (blanks, failed, parts) = (Vec::new(), Vec::new(), Vec::new());
-        Block { encoding, rows, out, rules, blanks, failed, replaced, parts }
+        let (blanks, failed, begins, parts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Block { encoding, rows, out, rules, blanks, failed, replaced, begins, parts }
     }
 
     /// What holds for the columns that are added from now on; at first, nothing is replaced.
@@ -71,9 +76,16 @@ impl<'a> Block<'a> {
         &self.replaced
     }
 
+    fn put_header(&mut self, name: &str, ty: &ColumnType) {
+        let begin = self.out.len();
+        put_text(&mut self.out, name.as_bytes());
+        put_text(&mut self.out, ty.sent().to_string().as_bytes());
+        self.begins.push((begin, self.out.len()));
+    }
+
     /// The column that is added now: where its bytes go, and what becomes of values that do not fit.
     fn begin<'b>(&'b mut self, name: &'b str, ty: &'b ColumnType) -> (&'b mut Vec<u8>, Misfits<'b>) {
-        put_header(&mut self.out, name, ty);
+        self.put_header(name, ty);
         if let (Some((nested, _)), ColumnType::Array(inner)) = (name.split_once('.'), ty)
             && !inner.has_variant()
         {
@@ -185,7 +197,7 @@ impl<'a> Block<'a> {
         let (blanks, failed_of, replaced_of) = (Vec::new(), &mut failed, &mut replaced);
         let misfits = Misfits { name, ty, rules, blanks, profile, failed: failed_of, replaced: replaced_of };
         encode_values(self.encoding, 1, value, &mut one, misfits);
-        put_header(&mut self.out, name, ty);
+        self.put_header(name, ty);
         // The null map of one row is a byte; the rest is the value.
         let nulls = usize::from(ty.is_nullable()).min(one.len());
         let (null, cell) = one.split_at(nulls);
@@ -202,10 +214,15 @@ impl<'a> Block<'a> {
     /// any, the block must be built again without them.
     pub fn finish(mut self) -> (Vec<u8>, Vec<(usize, String)>) {
         self.check_parts();
-        self.failed.sort_by_key(|(row, _)| *row);
-        self.failed.dedup_by_key(|(row, _)| *row);
+        once_each(&mut self.failed);
         (self.out, self.failed)
     }
+}
+
+/// Each row that failed once, ascending, with the first reason.
+fn once_each(failed: &mut Vec<(usize, String)>) {
+    failed.sort_by_key(|(row, _)| *row);
+    failed.dedup_by_key(|(row, _)| *row);
 }
 
 /// A computed column's cell as a value.
@@ -275,11 +292,6 @@ fn blob_cell(bytes: &[u8], kind: Kind) -> Result<Value<'_>, String> {
         Kind::Json => Ok(Value::Json(text)),
         _ => Err(format!("the transform's answer has text for a {kind:?}")),
     }
-}
-
-fn put_header(out: &mut Vec<u8>, name: &str, ty: &ColumnType) {
-    put_text(out, name.as_bytes());
-    put_text(out, ty.sent().to_string().as_bytes());
 }
 
 /// What becomes of the values of a column that do not fit it.

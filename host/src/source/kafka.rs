@@ -15,10 +15,10 @@ mod watch;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
+use crossbeam_channel::{SendTimeoutError, Sender};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message};
@@ -50,8 +50,11 @@ const POSITIONS_EVERY_MS: &str = "5000";
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Records taken at most before ages and flow control are looked at.
 const POLLS: u64 = 1000;
-/// Bytes of closed batches that wait for the transform before partitions are paused, and until they are
-/// resumed: librdkafka drops what it has fetched of a paused partition, so pauses must be rare and end early.
+/// How long nothing is polled where closed batches wait for room, until partitions are paused: librdkafka drops what
+/// it has fetched of a paused partition, and fetches it again. Membership and rebalances can wait that long.
+const HOLD: Duration = Duration::from_secs(1);
+/// Bytes of closed batches that wait for the transform before nothing more is taken, and until paused partitions are
+/// resumed.
 const MAX_READY_BYTES: usize = 32 << 20;
 const RESUME_READY_BYTES: usize = 8 << 20;
 /// Closed batches that wait, whatever their size.
@@ -71,6 +74,8 @@ pub struct KafkaInput {
     last: Option<Partition>,
     ready: VecDeque<SourceBatch>,
     paused: bool,
+    /// Since when nothing is polled, for want of room.
+    held: Option<Instant>,
     open_bytes: usize,
     taken: u64,
     /// The topics that are subscribed to by name.
@@ -131,6 +136,7 @@ pub fn open(
         last: None,
         ready: VecDeque::new(),
         paused: false,
+        held: None,
         open_bytes: 0,
         taken: 0,
         topics: topics
@@ -154,7 +160,7 @@ impl KafkaInput {
     /// `time_is_up` is called where the time of a bounded run has passed.
     pub fn run(
         mut self,
-        batches: SyncSender<SourceBatch>,
+        batches: Sender<SourceBatch>,
         bounds: &Bounds,
         shutdown: &Shutdown,
         stop: impl Fn() -> bool,
@@ -177,6 +183,9 @@ impl KafkaInput {
             if bounds.until_caught_up && self.is_caught_up() {
                 break;
             }
+            if self.hold(&batches) {
+                continue;
+            }
             let left = bounds.max_records.map_or(POLLS, |max| POLLS.min(max.saturating_sub(self.taken)));
             let mut wait = POLL;
             let mut idle = false;
@@ -190,12 +199,12 @@ impl KafkaInput {
             self.look_at_topics()?;
             self.look_at_ends(idle, bounds);
             self.close_due(Instant::now());
-            self.hand_over(&batches)?;
+            self.hand_over(&batches);
             self.say_that_it_waits();
         }
         self.close_all();
         while !stop() && !self.ready.is_empty() {
-            self.hand_over(&batches)?;
+            self.hand_over(&batches);
             self.poll_for_membership()?;
         }
         drop(batches);
@@ -421,28 +430,44 @@ impl KafkaInput {
         }
     }
 
-    fn hand_over(&mut self, batches: &SyncSender<SourceBatch>) -> Result<()> {
-        while let Some(batch) = self.ready.pop_front() {
-            match batches.try_send(batch) {
-                Ok(()) => {}
-                Err(TrySendError::Full(batch)) => {
-                    self.ready.push_front(batch);
-                    break;
-                }
-                // The pipeline has failed and says why itself.
-                Err(TrySendError::Disconnected(_)) => {
-                    self.ready.clear();
-                    break;
-                }
-            }
-        }
-        let bytes: usize = self.ready.iter().map(|ready| ready.batch.arena.len()).sum();
-        if bytes >= MAX_READY_BYTES || self.ready.len() >= MAX_READY_BATCHES {
-            self.set_paused(true);
-        } else if bytes <= RESUME_READY_BYTES && self.ready.len() <= MAX_READY_BATCHES / 4 {
+    /// Hands closed batches on while there is room for them.
+    fn hand_over(&mut self, batches: &Sender<SourceBatch>) {
+        while self.send_first(batches, Duration::ZERO) {}
+        if self.ready_bytes() <= RESUME_READY_BYTES && self.ready.len() <= MAX_READY_BATCHES / 4 {
             self.set_paused(false);
         }
-        Ok(())
+    }
+
+    /// Where closed batches are at their bound, waits a moment for room instead of polling; partitions are paused when
+    /// that has taken too long. False: there is room, or they are paused.
+    fn hold(&mut self, batches: &Sender<SourceBatch>) -> bool {
+        let is_full = self.ready_bytes() >= MAX_READY_BYTES || self.ready.len() >= MAX_READY_BATCHES;
+        if self.paused || !is_full {
+            self.held = None;
+            return false;
+        }
+        if self.held.get_or_insert_with(Instant::now).elapsed() >= HOLD {
+            self.set_paused(true);
+            return false;
+        }
+        self.send_first(batches, POLL);
+        true
+    }
+
+    /// Hands on the first of the closed batches, if there is room within `wait`.
+    fn send_first(&mut self, batches: &Sender<SourceBatch>, wait: Duration) -> bool {
+        let Some(batch) = self.ready.pop_front() else { return false };
+        match batches.send_timeout(batch, wait) {
+            Ok(()) => return true,
+            Err(SendTimeoutError::Timeout(batch)) => self.ready.push_front(batch),
+            // The pipeline has failed and says why itself.
+            Err(SendTimeoutError::Disconnected(_)) => self.ready.clear(),
+        }
+        false
+    }
+
+    fn ready_bytes(&self) -> usize {
+        self.ready.iter().map(|ready| ready.batch.arena.len()).sum()
     }
 
     fn set_paused(&mut self, paused: bool) {

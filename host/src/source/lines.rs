@@ -9,10 +9,10 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -57,7 +57,7 @@ fn present<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<Option<&'de 
 pub fn run(
     path: Option<&Path>,
     (limits, headers): (&BatchLimits, &HeaderNames),
-    batches: SyncSender<SourceBatch>,
+    batches: Sender<SourceBatch>,
     bounds: &Bounds,
     shutdown: &Shutdown,
     stop: impl Fn() -> bool,
@@ -121,7 +121,7 @@ fn read(path: Option<&Path>) -> Result<Receiver<Result<Vec<u8>>>> {
             Box::new(BufReader::with_capacity(1 << 20, file.usage()?))
         }
     };
-    let (sender, lines) = sync_channel(LINES);
+    let (sender, lines) = bounded(LINES);
     let run = move || {
         for number in 1_u64.. {
             let line = read_line(&mut *reader, number).transpose();
@@ -235,7 +235,7 @@ mod tests {
     fn read(lines: &str) -> Vec<Batch> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(lines.as_bytes()).unwrap();
-        let (sender, receiver) = std::sync::mpsc::sync_channel(100);
+        let (sender, receiver) = bounded(100);
         let limits = BatchLimits { rows: 2, bytes: 1 << 20, linger_ms: 1 };
         let mut names = HeaderNames::default();
         names.add(["__op", "id"]);

@@ -239,8 +239,7 @@ impl Run<'_> {
         let turn = self.transform.sandbox.share().turn();
         let mut columns = Vec::with_capacity(plan.reads.len());
         let mut failed: Vec<(u32, String)> = Vec::new();
-        for input in &plan.reads {
-            let read = columns::read(self.batch, self.decoded, shape, &changes, input);
+        for read in columns::read(self.batch, self.decoded, shape, &changes, &plan.reads) {
             columns.push(read.column);
             failed.extend(read.failures);
         }
