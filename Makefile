@@ -12,7 +12,7 @@ BUILD := cargo build --quiet --workspace --exclude fuzz --test it
 # For runs that compute for minutes: the host is compiled like its dependencies.
 OPTIMIZED := --config 'profile.dev.package.host.opt-level=2'
 
-.PHONY: help demo clean-demo test properties swaps tenants model lint fmt bench bench-servers count fuzz api-fuzz hostile zoo chaos soak guests stack-up stack-down check
+.PHONY: help demo clean-demo test properties swaps tenants model lint fmt bench bench-servers count fuzz api-fuzz hostile zoo chaos soak guests guests-runtime stack-up stack-down check
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -118,8 +118,9 @@ soak: ## whether memory, descriptors and lag stay flat for two hours with a faul
 	@$(BUILD) --bin host
 	@tests/chaos/soak.py --seed $(or $(SEED),1) --minutes $(or $(SOAK_MINUTES),120) $(SOAK_ARGS)
 
-# The rule is in guests.mk, beside the transforms.
+# The rules are in guests.mk, beside the transforms.
 guests: ## builds the transforms into guest-transforms/dist/*.wasm
+guests-runtime: ## builds those in JavaScript and Python, for `limits.profile: runtime` and the bench
 -include guest-transforms/guests.mk
 
 stack-up: ## starts PostgreSQL, Kafka, Connect and ClickHouse, and registers the example's connector
