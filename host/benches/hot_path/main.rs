@@ -5,12 +5,14 @@
 //! what each design does. Ends with 1 where a floor is missed.
 //!
 //! `--quick` runs too little to judge by, and proves that the bytes are the same; `--only=NAME` runs one
-//! design of the first part, for a profiler; `--count=WAY` runs the twin once for a counter of instructions, and
-//! nothing else; `--long=RECORDS` runs the host over so many records, and shows whether it grows or slows down;
-//! `--servers` compares the host as a process with what the servers that the environment names do alone.
+//! design of the first part, for a profiler; `--languages` runs nothing but the transforms in JavaScript and in Python,
+//! which otherwise are the last part where they are built; `--count=WAY` runs the twin once for a counter of
+//! instructions, and nothing else; `--long=RECORDS` runs the host over so many records, and shows whether it grows or
+//! slows down; `--servers` compares the host as a process with what the servers that the environment names do alone.
 
 mod consumer;
 mod corpus;
+mod languages;
 mod native;
 mod pipeline;
 #[cfg(target_arch = "x86_64")]
@@ -30,6 +32,7 @@ use update_only::UpdateOnly;
 
 use consumer::Consumer;
 use corpus::{Corpus, Form, Record};
+use languages::Languages;
 
 /// What the host's speed is to be as a ratio to that of the design with this name, for batches of 1,000; and below
 /// which the bench fails, in each size of batch.
@@ -112,6 +115,10 @@ fn run(arguments: &[String]) -> Result<bool> {
     );
     let mut met = true;
     let corpus = Corpus::new(settings.events, Form::Plain);
+    if arguments.iter().any(|argument| argument == "--languages") {
+        languages(&settings, &corpus)?;
+        return Ok(true);
+    }
     for rows in BATCH_ROWS {
         let mut designs = designs()?;
         designs.retain(|design| value("--only=").is_none_or(|only| design.name() == only));
@@ -121,6 +128,9 @@ fn run(arguments: &[String]) -> Result<bool> {
     if value("--only=").is_none() {
         met &= all_columns(&settings, &corpus)?;
         others(&settings, &corpus);
+        if languages::are_built() {
+            languages(&settings, &corpus)?;
+        }
     }
     if !met && !settings.strict {
         println!("a floor is missed; this was too short a run to fail for it");
@@ -160,6 +170,18 @@ fn others(settings: &Settings, corpus: &Corpus) {
         let times = rounds(&mut designs, &corpus, BATCH_ROWS[0], settings.rounds);
         report(&title, &designs, &times, &corpus);
     }
+}
+
+/// The transforms in JavaScript and in Python.
+fn languages(settings: &Settings, corpus: &Corpus) -> Result<()> {
+    let languages = Languages::load()?;
+    for rows in BATCH_ROWS {
+        let mut designs = languages.designs();
+        let times = rounds(&mut designs, corpus, rows, settings.rounds);
+        report(&format!("languages, {rows} a batch"), &designs, &times, corpus);
+        languages::report_instances(&times, corpus.batches(rows).count());
+    }
+    Ok(())
 }
 
 /// The host over so many records, with what one takes and what the process holds after each power of ten.
@@ -308,6 +330,10 @@ fn report(title: &str, designs: &Designs, times: &[Vec<Duration>], corpus: &Corp
                 print!(", and so is the floor of {floor:.2}");
                 met = false;
             }
+        }
+        if let Some(target) = languages::target(name) {
+            let met_or_missed = if events_per_s >= target { "met" } else { "missed" };
+            print!("  target {target:.0} events/s: {met_or_missed}");
         }
         println!();
     }

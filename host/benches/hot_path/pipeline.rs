@@ -93,14 +93,20 @@ pub fn guest(name: &'static str, file: &str) -> Result<Pipeline<Wasm>> {
     Ok(wasm(name, Transform::load(&sandbox, &component, vec![], SandboxLimits::default())?))
 }
 
-fn wasm(name: &'static str, transform: Transform) -> Pipeline<Wasm> {
+/// The host with a transform that makes the rows of the one that it ships.
+pub fn wasm(name: &'static str, transform: Transform) -> Pipeline<Wasm> {
     Pipeline::new(name, Wasm { transform, plans: Plans::default() }, &digest())
 }
 
 /// The host with one instance for all batches.
 pub fn reused() -> Pipeline<Reused> {
-    let instance = built_in().open().unwrap();
-    Pipeline::new("reused instance", Reused { instance, plan: None }, &digest())
+    kept("reused instance", &built_in())
+}
+
+/// [`wasm`] with one instance for all batches.
+pub fn kept(name: &'static str, transform: &Transform) -> Pipeline<Reused> {
+    let instance = transform.open().unwrap();
+    Pipeline::new(name, Reused { instance, plan: None }, &digest())
 }
 
 /// The host with a transform compiled in.
@@ -108,7 +114,7 @@ pub fn twin<T: rowgate_transform::Transform>(name: &'static str) -> Pipeline<Twi
     Pipeline::new(name, Twin::new(), &digest())
 }
 
-/// Its digest, as the host writes it into rows.
+/// The digest of the transform that the host ships, as the host writes it into rows.
 pub fn digest() -> String {
     transform::digest(transform::BUILT_IN)[..TRANSFORM_DIGITS].to_owned()
 }
