@@ -2,7 +2,9 @@
 //!
 //! All that is compared takes turns, round by round, with one topic: a consumer that counts bytes; the host without a
 //! target; the host into ClickHouse; and the bodies that the host would send, made before and sent alone. Times run from
-//! the first record to the last answer, so that starts and rebalances count for nobody.
+//! the first record to the last answer, so that starts and rebalances count for nobody. Beside its rate stands what the
+//! whole machine computed for each event meanwhile, servers included: where all its processors are busy, no rate is to be
+//! had that needs more of them.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -104,24 +106,56 @@ pub fn run(events: usize, rounds: usize, partitions: i32) -> Result<()> {
     for statement in [TABLE, COPY].map(|table| format!("DROP TABLE IF EXISTS {table}")) {
         runtime.block_on(servers.query(&client, &statement))?;
     }
-    let mut rates: [Vec<f64>; 4] = Default::default();
+    let mut runs: [Vec<Run>; 4] = Default::default();
     for round in 0..rounds {
-        rates[0].push(consume(&servers, events, round)?);
-        rates[1].push(host(&servers, &format!("bench-null-{round}"), &["--dry-run"])?);
+        runs[0].push(measured(events, || consume(&servers, events, round))?);
+        let host = |name: &str, more: &[&str]| {
+            measured(events, || host(&servers, &format!("bench-{name}-{round}"), more))
+        };
+        runs[1].push(host("null", &["--dry-run"])?);
         runtime.block_on(servers.query(&client, &format!("DROP TABLE IF EXISTS {TABLE}")))?;
-        rates[2].push(host(&servers, &format!("bench-table-{round}"), &[])?);
+        runs[2].push(host("table", &[])?);
         let rows = runtime.block_on(servers.query(&client, &format!("SELECT count() FROM {TABLE}")))?;
         ensure!(rows == updates.to_string(), "{rows} rows in ClickHouse, {updates} expected");
         let copy = format!("CREATE OR REPLACE TABLE {COPY} AS {TABLE}");
         runtime.block_on(servers.query(&client, &copy))?;
-        let took = runtime.block_on(insert(&servers, &client, &bodies, partitions))?;
-        rates[3].push(events as f64 / took.as_secs_f64());
+        let inserted = || {
+            let took = runtime.block_on(insert(&servers, &client, &bodies, partitions))?;
+            Ok(events as f64 / took.as_secs_f64())
+        };
+        runs[3].push(measured(events, inserted)?);
     }
-    report(&corpus, rounds, partitions, &rates);
+    report(&corpus, rounds, partitions, &runs);
     for table in [TABLE, COPY] {
         runtime.block_on(servers.query(&client, &format!("DROP TABLE {table}")))?;
     }
     Ok(())
+}
+
+/// What one run came to.
+struct Run {
+    events_per_s: f64,
+    /// Of all processors of the machine, for each event.
+    cpu_us: f64,
+}
+
+/// A run of so many events, which tells its events a second.
+fn measured(events: usize, run: impl FnOnce() -> Result<f64>) -> Result<Run> {
+    let before = busy_seconds()?;
+    let events_per_s = run()?;
+    Ok(Run { events_per_s, cpu_us: (busy_seconds()? - before) * 1e6 / events as f64 })
+}
+
+/// How long the processors of the machine have been busy, all together, since it was started.
+fn busy_seconds() -> Result<f64> {
+    /// What the kernel counts in, whatever its own clock: `USER_HZ`.
+    const TICKS_PER_S: f64 = 100.0;
+    let text = std::fs::read_to_string("/proc/stat").context("/proc/stat")?;
+    let times = text.lines().next().unwrap_or_default().split_whitespace().skip(1);
+    // user, nice, system, idle, iowait, irq, softirq; then what is stolen or counted in these already.
+    let busy = times.take(7).enumerate().filter(|(at, _)| !matches!(at, 3 | 4));
+    let ticks: Result<Vec<f64>, _> = busy.map(|(_, time)| time.parse::<f64>()).collect();
+    Ok(ticks.context("/proc/stat")?.iter().sum::<f64>() / TICKS_PER_S)
 }
 
 /// The bodies that the host makes of all events, compressed as it sends them, and the rows in them.
@@ -239,26 +273,29 @@ async fn insert(
     Ok(begin.elapsed())
 }
 
-fn report(corpus: &Corpus, rounds: usize, partitions: i32, rates: &[Vec<f64>; 4]) {
+fn report(corpus: &Corpus, rounds: usize, partitions: i32, runs: &[Vec<Run>; 4]) {
     let bytes = corpus.value_bytes() as f64 / corpus.len() as f64;
-    println!("\n{} events of {bytes:.0} bytes, {partitions} partitions, {rounds} rounds", corpus.len());
-    println!("{:<36}{:>12}{:>8}   ratio", "", "events/s", "MB/s");
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    println!(
+        "\n{} events of {bytes:.0} bytes, {partitions} partitions, {rounds} rounds, {processors} processors",
+        corpus.len()
+    );
+    println!("{:<36}{:>12}{:>8}{:>14}   ratio", "", "events/s", "MB/s", "CPU us/event");
     let names = [
         "rdkafka alone, counting bytes",
         "host, without a target",
         "host into ClickHouse",
         "the same bodies, sent alone",
     ];
-    for (at, (name, of)) in names.iter().zip(rates).enumerate() {
-        let rate = median(of.iter().copied());
-        print!("{name:<36}{rate:>12.0}{:>8.0}", rate * bytes / 1e6);
-        // Each round's own, for the machine is not the same from one to the next.
-        let bounds = (0..rounds).map(|round| match at {
-            1 => rates[0][round],
-            _ => rates[0][round].min(rates[3][round]),
-        });
+    let rate = |design: usize, round: usize| runs[design][round].events_per_s;
+    for (at, (name, of)) in names.iter().zip(runs).enumerate() {
+        let [of_all, cpu_us] = [|run: &Run| run.events_per_s, |run: &Run| run.cpu_us]
+            .map(|figure| median(of.iter().map(figure)));
+        print!("{name:<36}{of_all:>12.0}{:>8.0}{cpu_us:>14.2}", of_all * bytes / 1e6);
         if let 1 | 2 = at {
-            let ratios: Vec<f64> = of.iter().zip(bounds).map(|(rate, bound)| rate / bound).collect();
+            // Each round's own, for the machine is not the same from one to the next.
+            let bound = |round| if at == 1 { rate(0, round) } else { rate(0, round).min(rate(3, round)) };
+            let ratios: Vec<f64> = (0..rounds).map(|round| rate(at, round) / bound(round)).collect();
             let (least, most) = ratios.iter().fold((f64::MAX, 0_f64), |(a, b), r| (a.min(*r), b.max(*r)));
             let (ratio, target) = (median(ratios.iter().copied()), TARGETS[at - 1]);
             let word = if ratio >= target { "met" } else { "missed" };
