@@ -1,5 +1,6 @@
 """What faults are put into: servers, hosts, and pipelines of a workload, hosts and a checker."""
 import collections
+import functools
 import json
 import os
 import random
@@ -20,6 +21,7 @@ from wire import Broker
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "zoo"))
 # pylint: disable=wrong-import-position
+import servers  # noqa: E402
 from servers import ClickHouse, Failed, addresses, say, stack  # noqa: E402
 
 # What is expected to happen and has not within so many seconds has failed; far above what it takes on a busy machine.
@@ -27,6 +29,7 @@ BOUND = float(os.environ.get("CHAOS_BOUND", "120"))
 # A member that died without a word is thought alive for so long; the broker allows no less.
 SESSION_MS = 6000
 HERE = Path(__file__).resolve().parent
+until = functools.partial(servers.until, bound=BOUND, pause=0.02)
 
 LINEAGE = "_topic LowCardinality(String), _partition UInt32, _offset UInt64, _seq UInt16, _transform LowCardinality(String)"
 COLUMNS = "id Int64, n Nullable(Int64), tag Nullable(String), hash Nullable(String), filler Nullable(String), at Nullable(Int64), op LowCardinality(String)"
@@ -60,17 +63,6 @@ def is_gone(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
     except OSError:
         return True
-
-
-def until(what: str, look, bound: float = BOUND, pause: float = 0.02):
-    """What `look` returns, once that is something."""
-    end = time.monotonic() + bound
-    while True:
-        if found := look():
-            return found
-        if time.monotonic() > end:
-            raise Failed(f"waited for {what}, and gave up after {bound:.0f} s")
-        time.sleep(pause)
 
 
 class Lab:

@@ -1,4 +1,4 @@
-"""What the zoo needs of the servers: PostgreSQL by psql, ClickHouse by HTTP, connectors and topics by the stack."""
+"""What the zoo and others need of the servers: PostgreSQL by psql, ClickHouse by HTTP, connectors and topics by the stack."""
 import json
 import os
 import re
@@ -34,6 +34,16 @@ def run(command: list, text: str | None = None, timeout: float = PATIENCE) -> st
 def stack(*arguments: str) -> str:
     """A command of the stack."""
     return run([STACK, *arguments])
+
+
+def until(what: str, look, bound: float = PATIENCE, pause: float = 0.05):
+    """What `look` returns, once that is something."""
+    end = time.monotonic() + bound
+    while not (found := look()):
+        if time.monotonic() > end:
+            raise Failed(f"waited for {what}, and gave up after {bound:.0f} s")
+        time.sleep(pause)
+    return found
 
 
 def addresses() -> dict[str, str]:
