@@ -27,7 +27,7 @@ pub(crate) enum Target {
 }
 
 /// What comes out.
-#[derive(PartialEq)]
+#[derive(Debug, PartialEq)]
 pub(crate) enum Form {
     /// A component that keeps to the contract.
     Transform,
@@ -38,13 +38,13 @@ pub(crate) enum Form {
 }
 
 impl Guest {
-    /// The transform that a package of this workspace is.
-    pub(crate) fn of_package(package: &str) -> Self {
+    /// What a package of this workspace is.
+    pub(crate) fn of_package(package: &str, form: Form) -> Self {
         Self {
             name: package.replace('-', "_").into(),
             package: package.to_owned().into(),
             target: Target::Library,
-            form: Form::Transform,
+            form,
             sources: &[],
             is_builtin: false,
         }

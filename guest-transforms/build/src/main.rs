@@ -1,12 +1,12 @@
 //! Builds the transforms of this repository into WebAssembly components.
 //!
 //! ```text
-//! build-guests [--out DIR] [--package NAME] [--no-install]
+//! build-guests [--out DIR] [--package NAME | --module NAME] [--no-install]
 //! ```
 //!
 //! The shipped transforms go into DIR, those of the tests and of the bench into `DIR/tests`. The transform that
 //! is built into the host is replaced where its source has changed since. With `--package` only that package
-//! of the workspace is built, into DIR.
+//! of the workspace is built, into DIR; with `--module` the same, and it stays a module.
 
 mod cargo;
 mod component;
@@ -26,14 +26,14 @@ use cargo::Cargo;
 use guest::{Form, GUESTS, Guest};
 use toolchain::Toolchain;
 
-const USAGE: &str = "usage: build-guests [--out DIR] [--package NAME] [--no-install]";
+const USAGE: &str = "usage: build-guests [--out DIR] [--package NAME | --module NAME] [--no-install]";
 
 /// The transform that the host runs where none is named, as a path from the workspace's root.
 const BUILTIN: &str = "host/builtin/update_only.wasm";
 
 struct Arguments {
     out: Option<PathBuf>,
-    package: Option<String>,
+    package: Option<(String, Form)>,
     may_install: bool,
 }
 
@@ -54,7 +54,7 @@ fn run() -> Result<()> {
     let toolchain = Toolchain::find(arguments.may_install)?;
     eprintln!("building with {toolchain}");
     let cargo = Cargo::new(&root, toolchain);
-    let package = arguments.package.as_deref().map(Guest::of_package);
+    let package = arguments.package.map(|(name, form)| Guest::of_package(&name, form));
     for guest in package.as_ref().map_or(GUESTS, slice::from_ref) {
         let bytes = build(&cargo, &root, guest)?;
         let path = out.join(guest.file());
@@ -73,7 +73,8 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments> {
     while let Some(argument) = given.next() {
         match argument.as_str() {
             "--out" => arguments.out = Some(given.next().context(USAGE)?.into()),
-            "--package" => arguments.package = Some(given.next().context(USAGE)?),
+            "--package" => arguments.package = Some((given.next().context(USAGE)?, Form::Transform)),
+            "--module" => arguments.package = Some((given.next().context(USAGE)?, Form::Module)),
             "--no-install" => arguments.may_install = false,
             _ => bail!("unknown argument `{argument}`; {USAGE}"),
         }
@@ -174,7 +175,11 @@ mod tests {
         let none = parse(&[]).unwrap();
         assert!(none.out.is_none() && none.package.is_none() && none.may_install);
         let all = parse(&["--out", "x", "--no-install", "--package", "y"]).unwrap();
-        assert_eq!((all.out, all.package, all.may_install), (Some("x".into()), Some("y".to_owned()), false));
+        assert_eq!(
+            (all.out, all.package, all.may_install),
+            (Some("x".into()), Some(("y".to_owned(), Form::Transform)), false)
+        );
+        assert_eq!(parse(&["--module", "z"]).unwrap().package, Some(("z".to_owned(), Form::Module)));
         assert!(parse(&["--out"]).is_err());
         assert!(parse(&["x"]).is_err());
     }
