@@ -12,7 +12,7 @@ BUILD := cargo build --quiet --workspace --exclude fuzz --test it
 # For runs that compute for minutes: the host is compiled like its dependencies.
 OPTIMIZED := --config 'profile.dev.package.host.opt-level=2'
 
-.PHONY: help demo clean-demo test properties swaps tenants model lint fmt bench bench-servers bench-rivals bench-latency bench-host count fuzz api-fuzz hostile zoo chaos soak guests guests-runtime stack-up stack-down check
+.PHONY: help demo clean-demo test properties swaps tenants model lint fmt bench bench-servers bench-rivals bench-latency bench-memory bench-host count fuzz api-fuzz hostile zoo chaos soak guests guests-runtime stack-up stack-down check
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -75,10 +75,10 @@ bench-servers: ## the host between real servers, against what each of these does
 	@$(STACK) up kafka clickhouse
 	@trap '$(STACK) down' EXIT; set -a; eval "$$($(STACK) env)"; cargo bench -p host -- --servers $(BENCH_ARGS)
 
-bench-rivals bench-latency: export STACK_DIR ?= $(or $(TMPDIR),/tmp)/rowgate-rivals-$(shell id -u)
-bench-rivals bench-latency: export PORT_BASE ?= 19700
+bench-rivals bench-latency bench-memory: export STACK_DIR ?= $(or $(TMPDIR),/tmp)/rowgate-rivals-$(shell id -u)
+bench-rivals bench-latency bench-memory: export PORT_BASE ?= 19700
 # The host that they measure: one as it is shipped, built where no other is named.
-bench-rivals bench-latency: export HOST ?= $(CARGO_TARGET_DIR)/release/host
+bench-rivals bench-latency bench-memory: export HOST ?= $(CARGO_TARGET_DIR)/release/host
 
 bench-rivals: bench-host ## the host side by side with naive consumers and with faucet: RIVALS_ARGS='--events=200000 --rounds=9' HOST=...
 	@cargo run --quiet --package build-guests -- --module rivals-rule --out "$(CARGO_TARGET_DIR)/rivals"
@@ -86,6 +86,9 @@ bench-rivals: bench-host ## the host side by side with naive consumers and with 
 
 bench-latency: bench-host ## from a commit in PostgreSQL to a visible row, and what the host adds: LATENCY_ARGS='--seconds=60 --rate=20'
 	@tests/rivals/latency.py $(LATENCY_ARGS)
+
+bench-memory: bench-host ## what the host has in memory, idle and after 10,000,000 records: MEMORY_ARGS='--idle=60'
+	@tests/rivals/memory.py $(MEMORY_ARGS)
 
 bench-host:
 	@$(STACK) install
