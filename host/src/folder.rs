@@ -2,7 +2,7 @@
 //! links, so that what was checked is what is used.
 
 use std::fs::{DirBuilder, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::Path;
@@ -67,13 +67,13 @@ impl Folder {
     }
 
     /// Puts a file in the place of whatever is there. Whoever looks sees all of it or none.
-    pub(crate) fn replace(&self, name: &str, parts: &[&[u8]]) -> io::Result<()> {
-        self.write(parts, |unfinished| renameat(&self.fd, unfinished, &self.fd, name))
+    pub(crate) fn replace(&self, name: &str, content: impl Read) -> io::Result<()> {
+        self.write(content, |unfinished| renameat(&self.fd, unfinished, &self.fd, name))
     }
 
     /// The same where nothing is there. Where something is, that stays, and nothing is said.
-    pub(crate) fn add(&self, name: &str, parts: &[&[u8]]) -> io::Result<()> {
-        self.write(parts, |unfinished| {
+    pub(crate) fn add(&self, name: &str, content: impl Read) -> io::Result<()> {
+        self.write(content, |unfinished| {
             let added = linkat(&self.fd, unfinished, &self.fd, name, AtFlags::empty());
             self.remove_at(unfinished)?;
             added.or_else(|error| if error == Errno::EXIST { Ok(()) } else { Err(error) })
@@ -92,12 +92,16 @@ impl Folder {
         }
     }
 
-    fn write(&self, parts: &[&[u8]], publish: impl FnOnce(&str) -> rustix::io::Result<()>) -> io::Result<()> {
+    fn write(
+        &self,
+        mut content: impl Read,
+        publish: impl FnOnce(&str) -> rustix::io::Result<()>,
+    ) -> io::Result<()> {
         let unfinished = format!(".{:016x}{UNFINISHED_ENDING}", fastrand::u64(..));
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mut file = File::from(openat(&self.fd, &unfinished, flags, Mode::RUSR | Mode::WUSR)?);
-        let mut written = parts.iter().try_for_each(|part| file.write_all(part));
-        written = written.and_then(|()| file.sync_all()).and_then(|()| Ok(publish(&unfinished)?));
+        let written = io::copy(&mut content, &mut file);
+        let written = written.and_then(|_| file.sync_all()).and_then(|()| Ok(publish(&unfinished)?));
         if written.is_err() {
             let _ = self.remove(&unfinished);
         }

@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use attacks::bombs;
+use attacks::{bombs, forge};
 
 use crate::support::{Ended, Host, host, places};
 
@@ -16,6 +16,10 @@ const USAGE: i32 = 2;
 const RISE_KIB: u64 = 10 << 10;
 const SIGABRT: i32 = 6;
 const SIGXCPU: i32 = 24;
+/// What the profile `small` allows of native code, MiB.
+const CODE_MIB: u32 = 8;
+/// So many functions of `forge::with_functions` have a little less than the native code that `small` allows.
+const FITS: usize = 430;
 
 /// Checks a transform, as a run does at its start: how that ended, and the most memory that the host had, KiB.
 fn validate(component: &[u8]) -> (Ended, u64) {
@@ -43,6 +47,8 @@ fn worker(component: &[u8], memory_mib: u32, cpu_s: u32) -> Output {
     let input = File::open(places::file("component.wasm", component)).expect("it was just made");
     let mut command = Command::new(host::binary());
     command.args(["compile-worker", "--memory-mib", &memory_mib.to_string(), "--cpu-s", &cpu_s.to_string()]);
+    // That one is for files, and it writes to a pipe here.
+    command.args(["--code-mib", &CODE_MIB.to_string()]);
     command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).output().expect("it starts")
 }
 
@@ -67,7 +73,26 @@ fn the_shipped_transforms_compile_far_below_the_limits() {
         let ended = worker(&component, 384, 10);
         assert!(ended.status.success(), "{transform}: {}", String::from_utf8_lossy(&ended.stderr));
         assert!(ended.stdout.starts_with(b"\x7fELF"), "{transform}");
+        assert!(ended.stdout.len() < (CODE_MIB << 20) as usize / 4, "{transform}: {}", ended.stdout.len());
     }
+}
+
+#[test]
+fn native_code_costs_the_host_nothing_up_to_the_profiles_limit_and_beyond_it_is_refused() {
+    let fits = forge::with_functions(FITS);
+    let bytes = worker(&fits, 768, 20).stdout.len() as u64;
+    let most = u64::from(CODE_MIB) << 20;
+    assert!((most * 9 / 10..=most).contains(&bytes), "{bytes} bytes");
+    let (ended, harmless_kib) = validate(&forge::with_functions(1));
+    assert_eq!(ended.code(), Some(0), "{ended:?}");
+    let (ended, peak_kib) = validate(&fits);
+    assert_eq!(ended.code(), Some(0), "{ended:?}");
+    assert!(peak_kib < harmless_kib + RISE_KIB, "{peak_kib} KiB, and {harmless_kib} with hardly any code");
+
+    let larger = forge::with_functions(FITS * 6 / 5);
+    let (ended, peak_kib) = validate(&larger);
+    ended.fails(USAGE, &["it is too expensive to compile: its native code has more than 8 MiB"]);
+    assert!(peak_kib < harmless_kib + RISE_KIB, "{peak_kib} KiB, and {harmless_kib} with hardly any code");
 }
 
 /// A state directory, in which a host has run the transform that is built in.

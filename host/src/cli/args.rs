@@ -45,6 +45,7 @@ taken; 4 a record cannot be processed, and dead_letters says stop, or a dead let
 /// Arguments of `compile-worker`.
 const MEMORY_MIB: &str = "memory-mib";
 const CPU_S: &str = "cpu-s";
+const CODE_MIB: &str = "code-mib";
 
 /// The whole command line.
 pub fn command() -> Command {
@@ -105,13 +106,13 @@ pub fn command() -> Command {
 fn compile_worker() -> Command {
     let number =
         |name: &'static str| Arg::new(name).long(name).required(true).value_parser(value_parser!(u32));
-    Command::new("compile-worker").hide(true).arg(number(MEMORY_MIB)).arg(number(CPU_S))
+    Command::new("compile-worker").hide(true).args([MEMORY_MIB, CPU_S, CODE_MIB].map(number))
 }
 
 /// The limits of `compile-worker`.
 pub fn compile_limits(matches: &ArgMatches) -> CompileLimits {
     let number = |name: &str| matches.get_one::<u32>(name).copied().unwrap_or_default().into();
-    CompileLimits { memory_mib: number(MEMORY_MIB), cpu_s: number(CPU_S) }
+    CompileLimits { memory_mib: number(MEMORY_MIB), cpu_s: number(CPU_S), code_mib: number(CODE_MIB) }
 }
 
 fn offsets() -> Command {

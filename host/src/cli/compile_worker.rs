@@ -6,7 +6,7 @@ use anyhow::Context;
 use rustix::process::{Resource, Rlimit, Signal, setrlimit};
 
 use crate::error::Classify;
-use crate::transform::compile::{self, CompileLimits, MAX_CODE_BYTES};
+use crate::transform::compile::{self, CompileLimits};
 use crate::transform::engine;
 
 /// Files that it may have open: standard input, output and error, and a few for the C library.
@@ -41,7 +41,7 @@ fn confine(limits: CompileLimits) -> io::Result<()> {
         (Resource::As, memory, memory),
         // The soft limit's signal tells that it was this limit; the hard one's could be anyone's.
         (Resource::Cpu, limits.cpu_s, limits.cpu_s + 1),
-        (Resource::Fsize, MAX_CODE_BYTES, MAX_CODE_BYTES),
+        (Resource::Fsize, limits.code_bytes(), limits.code_bytes()),
         (Resource::Nofile, MAX_FILES, MAX_FILES),
         (Resource::Core, 0, 0),
     ] {

@@ -70,7 +70,7 @@ fn read(path: &Path, expected: &str, max_bytes: u64) -> Result<Option<Vec<u8>>> 
 fn write(path: &Path, blobs: &[(&str, &[u8])]) -> Result<()> {
     let folder = Folder::create(path)?;
     for (digest, bytes) in blobs {
-        folder.replace(&file(digest), &[bytes])?;
+        folder.replace(&file(digest), *bytes)?;
     }
     folder.prune(ENDING, MAX_KEPT_BYTES)
 }

@@ -66,7 +66,7 @@ impl Accepted {
         all.insert(signed.name.clone(), signed.version);
         let texts: BTreeMap<_, _> = all.iter().map(|(name, version)| (name, version.to_string())).collect();
         let folder = Folder::create(&self.path)?;
-        Ok(folder.replace(&self.file(), &[&serde_json::to_vec(&texts)?])?)
+        Ok(folder.replace(&self.file(), &*serde_json::to_vec(&texts)?)?)
     }
 
     fn read(&self) -> Result<BTreeMap<String, Version>> {

@@ -4,7 +4,9 @@
 //! under a key that only this user can read (promise S10 of `docs/invariants.md`). Anything else is said, compiled again, and replaced.
 //! Hosts of one user may share the folder.
 
+use std::fs::File;
 use std::hash::{Hash as _, Hasher};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -16,7 +18,7 @@ use openssl::sign::Signer;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::compile::{Code, MAX_CODE_BYTES};
+use super::compile::Code;
 use super::digest;
 use super::engine::Engine;
 use crate::folder::{self, Folder};
@@ -33,8 +35,6 @@ const KEY_FILE: &str = "key";
 const KEY_BYTES: usize = 32;
 /// Bytes of a MAC by HMAC-SHA256.
 const MAC_BYTES: usize = 32;
-/// The header's and the MAC's bytes at most, beside the code.
-const MAX_HEAD_BYTES: u64 = 1024;
 /// All files together, bytes: a dozen of Python's, which are the largest, or 500 of Rust's.
 const MAX_CACHE_BYTES: u64 = 512 << 20;
 
@@ -82,10 +82,11 @@ impl Cache {
         Cache { path: state_dir.map(|dir| dir.join("compiled")) }
     }
 
-    /// What is kept for `identity`, which is noted as used. What is there and does not count is said.
-    pub(super) fn load(&self, identity: &Identity) -> Option<Code> {
+    /// What is kept for `identity`, which is noted as used. What is there and does not count, or has more than
+    /// `max_bytes` of native code, is said.
+    pub(super) fn load(&self, identity: &Identity, max_bytes: u64) -> Option<Code> {
         let path = self.path.as_deref()?;
-        match read(path, identity) {
+        match read(path, identity, max_bytes) {
             Ok(code) => code,
             Err(why) => {
                 let file = path.join(&identity.file);
@@ -112,12 +113,11 @@ impl Cache {
 }
 
 /// None: there is nothing.
-fn read(path: &Path, identity: &Identity) -> Result<Option<Code>> {
+fn read(path: &Path, identity: &Identity, max_bytes: u64) -> Result<Option<Code>> {
     let Some(folder) = Folder::open(path)? else { return Ok(None) };
     let Some(mut file) = folder.open_file(&identity.file)? else { return Ok(None) };
-    let bytes = folder::contents(&mut file, MAX_HEAD_BYTES + MAX_CODE_BYTES)?;
     let key = key(&folder).context("the key")?.context("there is no key that it could have a MAC by")?;
-    let code = authenticated(&key, identity, bytes)?;
+    let code = authenticated(&key, identity, &mut file, max_bytes)?;
     // What is used last is removed last.
     file.set_modified(SystemTime::now())?;
     Ok(Some(code))
@@ -126,31 +126,42 @@ fn read(path: &Path, identity: &Identity) -> Result<Option<Code>> {
 fn write(path: &Path, identity: &Identity, code: &Code) -> Result<()> {
     let folder = Folder::create(path)?;
     let key = key_or_new(&folder).context("the key")?;
-    let mac = mac(&key, identity, code.bytes())?;
-    folder.replace(&identity.file, &[identity.header.as_bytes(), b"\n", &mac, code.bytes()])?;
+    let mac = mac(&key, identity, code)?;
+    let head = [identity.header.as_bytes(), b"\n", &mac].concat();
+    folder.replace(&identity.file, head.chain(code.reader()?))?;
     folder.prune(ENDING, MAX_CACHE_BYTES)
 }
 
 /// A file is a line of JSON, the MAC of that and of the code, and the code.
-fn authenticated(key: &[u8; KEY_BYTES], identity: &Identity, mut bytes: Vec<u8>) -> Result<Code> {
-    let head = identity.header.len() + 1;
+fn authenticated(
+    key: &[u8; KEY_BYTES],
+    identity: &Identity,
+    file: &mut File,
+    max_bytes: u64,
+) -> Result<Code> {
+    let line = identity.header.len() + 1;
+    let mut head = Vec::new();
+    file.take((line + MAC_BYTES) as u64).read_to_end(&mut head)?;
     ensure!(
-        bytes.strip_prefix(identity.header.as_bytes()).is_some_and(|rest| rest.starts_with(b"\n"))
-            && bytes.len() >= head + MAC_BYTES,
+        head.strip_prefix(identity.header.as_bytes()).is_some_and(|rest| rest.starts_with(b"\n"))
+            && head.len() == line + MAC_BYTES,
         "it is no file of this host for this component"
     );
-    let code = bytes.split_off(head + MAC_BYTES);
+    let bytes = file.metadata()?.len().saturating_sub(head.len() as u64);
+    ensure!(bytes <= max_bytes, "its {bytes} bytes of native code are for another profile only");
+    // What is authenticated is the copy: whoever may write to the file may do so meanwhile.
+    let code = Code::copied(file.take(bytes))?;
     let expected = mac(key, identity, &code)?;
-    ensure!(expected.len() == MAC_BYTES && memcmp::eq(&expected, &bytes[head..]), "its MAC is wrong");
-    Ok(Code::authenticated(code))
+    ensure!(expected.len() == MAC_BYTES && memcmp::eq(&expected, &head[line..]), "its MAC is wrong");
+    Ok(code)
 }
 
-fn mac(key: &[u8; KEY_BYTES], identity: &Identity, code: &[u8]) -> Result<Vec<u8>> {
+fn mac(key: &[u8; KEY_BYTES], identity: &Identity, code: &Code) -> Result<Vec<u8>> {
     let key = PKey::hmac(key)?;
     let mut signer = Signer::new(MessageDigest::sha256(), &key)?;
-    for part in [identity.header.as_bytes(), b"\n", code] {
-        signer.update(part)?;
-    }
+    signer.update(identity.header.as_bytes())?;
+    signer.update(b"\n")?;
+    io::copy(&mut code.reader()?, &mut signer)?;
     Ok(signer.sign_to_vec()?)
 }
 
@@ -169,7 +180,7 @@ fn key_or_new(folder: &Folder) -> Result<[u8; KEY_BYTES]> {
     folder.remove(KEY_FILE)?;
     let fresh = random::<KEY_BYTES>()?;
     // Another host may have been faster: then its key counts.
-    folder.add(KEY_FILE, &[&fresh])?;
+    folder.add(KEY_FILE, &fresh[..])?;
     key(folder)?.context("it is gone as soon as it was made")
 }
 

@@ -2,6 +2,7 @@
 //! so that the next start need not compile it again (promise S9 of `docs/invariants.md`).
 
 mod child;
+mod code;
 
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::Instant;
@@ -9,14 +10,12 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, anyhow};
 use wasmtime::component::Component;
 
+pub(super) use self::code::Code;
 pub use super::cache::Cache;
 use super::cache::Identity;
 use super::engine::Engine;
 use crate::error::Classify;
 use crate::locked::locked;
-
-/// A component as native code, in bytes, at most: the largest seen, of JavaScript, has two thirds of it.
-pub(crate) const MAX_CODE_BYTES: u64 = 64 << 20;
 
 /// Who compiles. Whoever starts a host says so, since only that one knows what its executable is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -36,34 +35,20 @@ pub struct CompileLimits {
     pub memory_mib: u64,
     /// Its computing time, seconds.
     pub cpu_s: u64,
+    /// The native code that comes of it, MiB. The host has it in memory as long as the component runs.
+    pub code_mib: u64,
 }
 
 impl CompileLimits {
-    /// For components of Rust and C: those that were seen take 26 MiB and a second.
-    pub(super) const SMALL: CompileLimits = CompileLimits { memory_mib: 768, cpu_s: 20 };
-    /// For those that bring an interpreter: JavaScript and Python were seen to take 430 MiB and 30 seconds.
-    pub(super) const RUNTIME: CompileLimits = CompileLimits { memory_mib: 1536, cpu_s: 120 };
-}
+    /// For components of Rust and C: those that were seen take 26 MiB and a second, and have 0.4 MiB of native code.
+    pub(super) const SMALL: CompileLimits = CompileLimits { memory_mib: 768, cpu_s: 20, code_mib: 8 };
+    /// For those that bring an interpreter: JavaScript and Python were seen to take 430 MiB and 30 seconds, and two
+    /// thirds of this native code.
+    pub(super) const RUNTIME: CompileLimits = CompileLimits { memory_mib: 1536, cpu_s: 120, code_mib: 64 };
 
-/// Native code that this host has made of a component, or whose MAC says that it has.
-pub(super) struct Code(Vec<u8>);
-
-impl Code {
-    /// Takes over what [`Cache`] has authenticated.
-    pub(super) fn authenticated(bytes: Vec<u8>) -> Self {
-        Code(bytes)
-    }
-
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    fn load(&self, engine: &Engine) -> Result<Component> {
-        // SAFETY: the bytes must be what `precompile_component` returned. A `Code` is made in two places:
-        // `Compiler::compile`, which has called it, here or in a child process of this same executable; and
-        // `Cache::load`, of bytes whose MAC is right under a key that only this user can read, and that `Cache::save`
-        // gives to nothing but a `Code`. Wasmtime itself refuses those of another version or other settings.
-        unsafe { Component::deserialize(&engine.inner, &self.0) }.map_err(|e| anyhow!("{e:#}"))
+    /// Bytes of native code at most.
+    pub(crate) fn code_bytes(self) -> u64 {
+        self.code_mib << 20
     }
 }
 
@@ -101,24 +86,24 @@ impl Compiling {
         limits: CompileLimits,
     ) -> Result<Component> {
         let identity = Identity::of(engine, bytes);
-        if let Some(component) = self.kept(engine, &identity) {
+        if let Some(component) = self.kept(engine, &identity, limits) {
             return Ok(component);
         }
         let (_turn, waited) = turn();
         // Pipelines that start together may have the same transform: who was before has compiled it.
-        if let Some(component) = waited.then(|| self.kept(engine, &identity)).flatten() {
+        if let Some(component) = waited.then(|| self.kept(engine, &identity, limits)).flatten() {
             return Ok(component);
         }
         let begin = Instant::now();
         let code = self.compiler.compile(engine, bytes, limits)?;
-        tracing::debug!(ms = begin.elapsed().as_millis(), bytes = code.0.len(), "component compiled");
+        tracing::debug!(ms = begin.elapsed().as_millis(), bytes = code.bytes(), "component compiled");
         self.cache.save(&identity, &code);
         code.load(engine).context("the compiled component cannot be loaded")
     }
 
     /// What is in the cache and can be used.
-    fn kept(&self, engine: &Engine, identity: &Identity) -> Option<Component> {
-        let loaded = self.cache.load(identity)?.load(engine);
+    fn kept(&self, engine: &Engine, identity: &Identity, limits: CompileLimits) -> Option<Component> {
+        let loaded = self.cache.load(identity, limits.code_bytes())?.load(engine);
         loaded
             .inspect_err(|error| {
                 tracing::warn!("native code in the cache cannot be used, compiling: {error:#}")
@@ -130,10 +115,12 @@ impl Compiling {
 impl Compiler {
     fn compile(self, engine: &Engine, component: &[u8], limits: CompileLimits) -> Result<Code> {
         match self {
-            Compiler::ThisProcess => precompile(&engine.inner, component).usage(),
+            Compiler::ThisProcess => {
+                let code = precompile(&engine.inner, component).usage()?;
+                Code::copied(&*code).context("native code").environment()
+            }
             Compiler::ChildProcess => child::compile(component, limits),
         }
-        .map(Code)
     }
 }
 

@@ -7,6 +7,9 @@ use super::*;
 use crate::transform::BUILT_IN;
 use crate::transform::compile::{CompileLimits, Compiler, Compiling, precompile, turn};
 
+/// More than the built-in transform has.
+const MAX_BYTES: u64 = 1 << 20;
+
 /// A state directory with the native code of the built-in transform in it.
 struct Kept {
     dir: tempfile::TempDir,
@@ -42,13 +45,17 @@ impl Kept {
         compiling.component(&self.engine, BUILT_IN, CompileLimits::SMALL).unwrap();
     }
 
+    fn read(&self, max_bytes: u64) -> Result<Option<Code>> {
+        read(&self.dir.path().join("compiled"), &self.identity, max_bytes)
+    }
+
     fn is_used(&self) -> bool {
-        self.cache().load(&self.identity).is_some()
+        self.cache().load(&self.identity, MAX_BYTES).is_some()
     }
 
     /// Why what is there does not count; and that the next start replaces it with what does.
     fn is_replaced(&self) -> String {
-        let why = read(&self.dir.path().join("compiled"), &self.identity).err().expect("it must not count");
+        let why = self.read(MAX_BYTES).err().expect("it must not count");
         assert!(!self.is_used());
         self.load();
         assert!(self.is_used(), "{why:#}");
@@ -86,7 +93,7 @@ fn who_waited_for_the_turn_to_compile_uses_what_was_compiled_meanwhile() {
     use std::os::unix::fs::MetadataExt as _;
     let (dir, engine) = (tempfile::tempdir().unwrap(), Engine::new(1).unwrap());
     let kept = Kept { identity: Identity::of(&engine, BUILT_IN), dir, engine };
-    let code = Code::authenticated(precompile(&kept.engine.inner, BUILT_IN).unwrap());
+    let code = Code::copied(&*precompile(&kept.engine.inner, BUILT_IN).unwrap()).unwrap();
     let (turn, _) = turn();
     let inode = || fs::metadata(kept.file()).unwrap().ino();
     let saved = std::thread::scope(|scope| {
@@ -125,6 +132,15 @@ fn no_byte_of_a_file_can_change_and_none_be_missing() {
 }
 
 #[test]
+fn what_has_more_native_code_than_the_profile_allows_is_not_loaded() {
+    let kept = Kept::new();
+    let bytes = kept.read(MAX_BYTES).unwrap().unwrap().bytes();
+    assert_eq!(kept.read(bytes).unwrap().unwrap().bytes(), bytes);
+    let why = format!("{:#}", kept.read(bytes - 1).err().expect("it must not count"));
+    assert_eq!(why, format!("its {bytes} bytes of native code are for another profile only"));
+}
+
+#[test]
 fn code_with_a_mac_by_another_key_or_of_another_component_is_compiled_again() {
     let (kept, other) = (Kept::new(), Kept::new());
     fs::copy(other.file(), kept.file()).unwrap();
@@ -132,7 +148,7 @@ fn code_with_a_mac_by_another_key_or_of_another_component_is_compiled_again() {
     // Under its own key, but in the place of another.
     let identity = Identity::of(&kept.engine, b"another component");
     fs::copy(kept.file(), kept.dir.path().join("compiled").join(&identity.file)).unwrap();
-    assert!(kept.cache().load(&identity).is_none());
+    assert!(kept.cache().load(&identity, MAX_BYTES).is_none());
     fs::remove_file(kept.key_file()).unwrap();
     assert_eq!(kept.is_replaced(), "there is no key that it could have a MAC by");
 }
@@ -191,7 +207,7 @@ fn two_hosts_that_make_the_key_at_once_have_the_same() {
         let makers: Vec<_> = (0..8)
             .map(|_| {
                 scope.spawn(|| {
-                    folder.add(KEY_FILE, &[&[fastrand::u8(..); KEY_BYTES]]).map(|()| key(&folder).unwrap())
+                    folder.add(KEY_FILE, &[fastrand::u8(..); KEY_BYTES][..]).map(|()| key(&folder).unwrap())
                 })
             })
             .collect();
@@ -212,7 +228,7 @@ fn what_was_not_used_for_longest_is_removed_when_all_are_too_large() {
     for (name, ago) in
         [("a.cwasm", 30), ("b.cwasm", 50), ("c.cwasm", 10), ("key", 9000), (".1.tmp", 20), (".2.tmp", 9000)]
     {
-        folder.replace(name, &[b"ten ", b"bytes!"]).unwrap();
+        folder.replace(name, &b"ten bytes!"[..]).unwrap();
         used_ago(name, ago);
     }
     folder.prune(ENDING, 29).unwrap();
@@ -235,5 +251,5 @@ fn what_was_not_used_for_longest_is_removed_when_all_are_too_large() {
 fn without_a_state_directory_nothing_is_kept_and_nothing_fails() {
     let engine = Engine::new(1).unwrap();
     Compiling::default().component(&engine, BUILT_IN, CompileLimits::SMALL).unwrap();
-    assert!(Cache::default().load(&Identity::of(&engine, BUILT_IN)).is_none());
+    assert!(Cache::default().load(&Identity::of(&engine, BUILT_IN), MAX_BYTES).is_none());
 }

@@ -3,7 +3,7 @@
 //!
 //! The child is `host compile-worker`. It gets the component as its standard input and writes native code to its
 //! standard output; both are files without a name, so that nothing of what it writes is in this process before it has
-//! ended well, and nobody waits for the other.
+//! ended well, and nobody waits for the other. Then nobody can change the native code any more, and it is mapped.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
@@ -13,10 +13,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
-use rustix::fs::MemfdFlags;
 use rustix::process::Signal;
 
-use super::{CompileLimits, MAX_CODE_BYTES};
+use super::CompileLimits;
+use super::code::{Code, unnamed};
 use crate::error::{Classify, Exit};
 use crate::transform::log::sanitized;
 
@@ -34,15 +34,18 @@ const MAX_WORDS_BYTES: u64 = 4096;
 ///
 /// # Errors
 /// See [`super::Compiling::component`].
-pub(super) fn compile(component: &[u8], limits: CompileLimits) -> Result<Vec<u8>> {
+pub(super) fn compile(component: &[u8], limits: CompileLimits) -> Result<Code> {
     let mut command = Command::new(THIS_EXECUTABLE);
     command.arg("compile-worker");
-    command.args(["--memory-mib", &limits.memory_mib.to_string(), "--cpu-s", &limits.cpu_s.to_string()]);
+    let CompileLimits { memory_mib, cpu_s, code_mib } = limits;
+    for (name, limit) in [("--memory-mib", memory_mib), ("--cpu-s", cpu_s), ("--code-mib", code_mib)] {
+        command.args([name, &limit.to_string()]);
+    }
     run(command, component, limits)
 }
 
-fn run(mut command: Command, component: &[u8], limits: CompileLimits) -> Result<Vec<u8>> {
-    let (ended, mut code, mut words) =
+fn run(mut command: Command, component: &[u8], limits: CompileLimits) -> Result<Code> {
+    let (ended, code, mut words) =
         outcome(&mut command, component, limits).context("compiling in a child process").environment()?;
     let Some(status) = ended else {
         return Err(anyhow!("compiling has not ended after {} s", wall(limits).as_secs()))
@@ -51,16 +54,17 @@ fn run(mut command: Command, component: &[u8], limits: CompileLimits) -> Result<
     };
     let words = last_words(&mut words);
     if let Some(signal) = status.signal() {
-        return Err(anyhow!("it is too expensive to compile: {}", reason(signal, &words, limits))).usage();
+        return too_expensive(&reason(signal, &words, limits));
     }
     match status.code() {
-        Some(0) => contents(&mut code).context("reading the compiled component").environment(),
+        Some(0) => {
+            let code = Code::frozen(code).environment()?;
+            if code.bytes() > limits.code_bytes() { too_expensive(&too_much_code(limits)) } else { Ok(code) }
+        }
         Some(code) if code == Exit::Usage as i32 && !words.contains("Cannot allocate memory") => {
             Err(anyhow!("{}", words.strip_prefix("error: ").unwrap_or(&words))).usage()
         }
-        Some(code) if code == Exit::Usage as i32 => {
-            Err(anyhow!("it is too expensive to compile: {}", too_much_memory(limits))).usage()
-        }
+        Some(code) if code == Exit::Usage as i32 => too_expensive(&too_much_memory(limits)),
         _ => Err(anyhow!("compiling failed ({status}): {words}")).usage(),
     }
 }
@@ -84,12 +88,6 @@ fn outcome(
     Ok((wait(&mut child, wall(limits))?, code, words))
 }
 
-/// A file in memory, which a process's limit for files bounds like any other.
-fn unnamed(name: &str) -> Result<File> {
-    let file = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC).context("a file in memory")?;
-    Ok(File::from(file))
-}
-
 fn wall(limits: CompileLimits) -> Duration {
     Duration::from_secs(limits.cpu_s) * WALL_PER_CPU
 }
@@ -110,11 +108,15 @@ fn wait(child: &mut Child, wall: Duration) -> std::io::Result<Option<ExitStatus>
     }
 }
 
+fn too_expensive(why: &str) -> Result<Code> {
+    Err(anyhow!("it is too expensive to compile: {why}")).usage()
+}
+
 /// Which limit a child met that a signal ended.
 fn reason(signal: i32, words: &str, limits: CompileLimits) -> String {
     match Signal::from_named_raw(signal) {
         Some(Signal::XCPU) => format!("it needs more than {} s of computing", limits.cpu_s),
-        Some(Signal::XFSZ) => format!("its native code has more than {} MiB", MAX_CODE_BYTES >> 20),
+        Some(Signal::XFSZ) => too_much_code(limits),
         Some(Signal::ABORT) if words.contains("memory allocation of") => too_much_memory(limits),
         Some(Signal::ABORT) if words.contains("overflowed its stack") => {
             "it nests too deeply for the compiler's stack".to_owned()
@@ -127,6 +129,10 @@ fn too_much_memory(limits: CompileLimits) -> String {
     format!("it needs more than {} MiB of memory", limits.memory_mib)
 }
 
+fn too_much_code(limits: CompileLimits) -> String {
+    format!("its native code has more than {} MiB", limits.code_mib)
+}
+
 fn last_words(words: &mut File) -> String {
     let mut bytes = Vec::new();
     // A child that said nothing is told by its end alone.
@@ -134,25 +140,20 @@ fn last_words(words: &mut File) -> String {
     sanitized(String::from_utf8_lossy(&bytes).trim(), MAX_WORDS_BYTES as usize)
 }
 
-fn contents(file: &mut File) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    file.rewind()?;
-    file.take(MAX_CODE_BYTES).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::error::exit_of;
 
-    const LIMITS: CompileLimits = CompileLimits { memory_mib: 7, cpu_s: 60 };
+    const LIMITS: CompileLimits = CompileLimits { memory_mib: 7, cpu_s: 60, code_mib: 3 };
 
     /// How a child that does this ends.
     fn shell(script: &str, limits: CompileLimits) -> Result<Vec<u8>> {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", script]);
-        run(command, b"component", limits)
+        let mut code = Vec::new();
+        run(command, b"component", limits)?.reader()?.read_to_end(&mut code)?;
+        Ok(code)
     }
 
     fn refusal(script: &str) -> String {
@@ -162,9 +163,17 @@ mod tests {
     }
 
     #[test]
-    fn a_child_gets_the_component_and_its_output_is_the_code_however_much_it_is() {
+    fn a_child_gets_the_component_and_its_output_is_the_code_up_to_the_limit() {
         assert_eq!(shell("cat", LIMITS).unwrap(), b"component");
-        assert_eq!(shell("head -c 3000000 /dev/zero", LIMITS).unwrap().len(), 3_000_000);
+        assert_eq!(shell("head -c 3145728 /dev/zero", LIMITS).unwrap().len(), 3 << 20);
+    }
+
+    #[test]
+    fn code_beyond_the_limit_does_not_count_even_if_a_child_could_write_it() {
+        assert_eq!(
+            refusal("head -c 3145729 /dev/zero"),
+            "it is too expensive to compile: its native code has more than 3 MiB"
+        );
     }
 
     #[test]
@@ -177,7 +186,7 @@ mod tests {
                 .to_owned()
         };
         assert_eq!(too_expensive("kill -XCPU $$"), "it needs more than 60 s of computing");
-        assert_eq!(too_expensive("kill -XFSZ $$"), "its native code has more than 64 MiB");
+        assert_eq!(too_expensive("kill -XFSZ $$"), "its native code has more than 3 MiB");
         let memory = "it needs more than 7 MiB of memory";
         assert_eq!(too_expensive("echo memory allocation of 8 bytes failed >&2; kill -ABRT $$"), memory);
         assert_eq!(too_expensive("echo 'error: Cannot allocate memory (os error 12)' >&2; exit 2"), memory);
