@@ -47,7 +47,7 @@ pub fn install(format: LogFormat, verbosity: Option<i8>, rust_log: Option<&str>)
     let logs = Logs::default();
     tracing_subscriber::registry()
         .with(shown.with_filter(filter))
-        .with(logs.clone().with_filter(filter_fn(ring::is_kept).with_max_level_hint(ring::MOST)))
+        .with(logs.clone().with_filter(filter_fn(ring::is_kept)))
         .try_init()
         .map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))?;
     _ = FORMAT.set(format);

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use tracing::field::{Field, Visit};
-use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
@@ -98,10 +97,6 @@ impl Ring {
         }
     }
 }
-
-/// The most that is kept. Told to `tracing`, which else has each line of the libraries made to be thrown away:
-/// librdkafka's client writes several for each record.
-pub const MOST: LevelFilter = LevelFilter::INFO;
 
 /// What is kept: the same whatever the log on standard error shows.
 pub fn is_kept(metadata: &Metadata<'_>) -> bool {
