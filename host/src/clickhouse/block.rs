@@ -49,24 +49,34 @@ pub fn encode(values: &Values<'_>, binding: &Binding, rows: &ShapeRows, which: &
     // Several rows of one change may copy more than the batch has, which is not to be there twice.
     let is_fanned_out = which.len() > values.batch.records.len();
     let (body, failed, replaced) = if is_fanned_out || !types().all(Joined::takes) {
-        let block = block(values, binding, rows, which);
+        let mut block = new_block(values, binding, which.len());
+        fill(&mut block, values, binding, rows, which);
         let replaced = block.replaced().clone();
         let (body, failed) = block.finish();
         (body, failed, replaced)
     } else {
         let mut joined = Joined::default();
-        let mut tiles = which.chunks(TILE_ROWS);
-        joined.push(block(values, binding, rows, tiles.next().unwrap_or_default()), types());
-        tiles.for_each(|tile| joined.push(block(values, binding, rows, tile), types()));
+        let (first, others) = which.split_at(which.len().min(TILE_ROWS));
+        let mut block = new_block(values, binding, first.len());
+        fill(&mut block, values, binding, rows, first);
+        joined.push(block, types());
+        for tile in others.chunks(TILE_ROWS) {
+            let mut block = new_block(values, binding, tile.len()).without_heads();
+            fill(&mut block, values, binding, rows, tile);
+            joined.push(block, types());
+        }
         joined.finish()
     };
     Encoded { body, unfit: failed.into_iter().map(|(at, why)| (which[at], why)).collect(), replaced }
 }
 
-/// The rows of these indices, column by column.
-fn block<'v>(values: &Values<'v>, binding: &Binding, rows: &ShapeRows, which: &[usize]) -> Block<'v> {
+fn new_block<'v>(values: &Values<'v>, binding: &Binding, rows: usize) -> Block<'v> {
     let encoding = Encoding { profile: values.profile, decode: value::decode };
-    let mut block = Block::new(encoding, binding.columns.len(), which.len());
+    Block::new(encoding, binding.columns.len(), rows)
+}
+
+/// Adds all columns of the rows of these indices.
+fn fill(block: &mut Block<'_>, values: &Values<'_>, binding: &Binding, rows: &ShapeRows, which: &[usize]) {
     // Rows of keys that leave have values of their own for the plan's columns.
     let leaves = |row: &usize| rows.standings.get(*row).is_some_and(|standing| *standing != Standing::Lives);
     let leaving = which.iter().any(leaves);
@@ -74,11 +84,10 @@ fn block<'v>(values: &Values<'v>, binding: &Binding, rows: &ShapeRows, which: &[
         which.iter().map(|row| &values.decoded.changes[rows.changes[*row] as usize]).collect();
     for column in &binding.columns {
         match leaving && column.role != Role::Host {
-            true => add_keyed(&mut block, values, column, rows, (which, &changes)),
-            false => add(&mut block, values, column, rows, (which, &changes)),
+            true => add_keyed(block, values, column, rows, (which, &changes)),
+            false => add(block, values, column, rows, (which, &changes)),
         }
     }
-    block
 }
 
 /// The largest changes, without which the rows of a batch copy at most `most` bytes, as JSON.

@@ -43,6 +43,8 @@ pub struct Block<'a> {
     blanks: Vec<bool>,
     failed: Vec<(usize, String)>,
     replaced: Replaced,
+    /// Whether names and types stand before the columns' cells.
+    has_heads: bool,
     /// Where each column begins, and where its cells do, behind its name and type.
     begins: Vec<(usize, usize)>,
     /// The parts of Nested columns so far: the name that they share, their own, and where their offsets begin.
@@ -57,7 +59,13 @@ impl<'a> Block<'a> {
         put_varuint(&mut out, rows);
         let (rules, replaced) = (Rules::default(), Replaced::default());
         let (blanks, failed, begins, parts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Block { encoding, rows, out, rules, blanks, failed, replaced, begins, parts }
+        Block { encoding, rows, out, rules, blanks, failed, replaced, has_heads: true, begins, parts }
+    }
+
+    /// Of which only the cells count, since others with the same columns are joined before it.
+    pub fn without_heads(mut self) -> Self {
+        self.has_heads = false;
+        self
     }
 
     /// What holds for the columns that are added from now on; at first, nothing is replaced.
@@ -78,8 +86,10 @@ impl<'a> Block<'a> {
 
     fn put_header(&mut self, name: &str, ty: &ColumnType) {
         let begin = self.out.len();
-        put_text(&mut self.out, name.as_bytes());
-        put_text(&mut self.out, ty.sent().to_string().as_bytes());
+        if self.has_heads {
+            put_text(&mut self.out, name.as_bytes());
+            put_text(&mut self.out, ty.sent().to_string().as_bytes());
+        }
         self.begins.push((begin, self.out.len()));
     }
 

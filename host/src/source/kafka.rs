@@ -44,6 +44,9 @@ use crate::signal::Shutdown;
 const POLL: Duration = Duration::from_millis(50);
 /// How long the group may take until that is said.
 const SAY_WAITING: Duration = Duration::from_secs(4);
+/// How long a host that is to end waits for what the group gives it: a group of the newer protocol does not say that
+/// it is nothing. Longer than a session, so that partitions of a member that died have come.
+const JOIN_PATIENCE: Duration = Duration::from_secs(30);
 /// How often it is recorded where the partitions stand, by what librdkafka knows of them.
 const POSITIONS_EVERY_MS: &str = "5000";
 /// How often the group's progress is asked for.
@@ -87,6 +90,7 @@ pub struct KafkaInput {
     asked_ends: Option<Instant>,
     /// How long batches wait that are not full.
     pace: Pace,
+    opened: Instant,
     /// Since when it has waited for its first partition, until that is said.
     joining: Option<Instant>,
     /// Whether the topics are still those that were assigned.
@@ -148,6 +152,7 @@ pub fn open(
         ended: BTreeSet::new(),
         asked_ends: None,
         pace: Pace::new(limits.linger_ms, source.inserts_per_second),
+        opened: Instant::now(),
         joining: Some(Instant::now()),
         watch: Watch::default(),
     };
@@ -389,9 +394,13 @@ impl KafkaInput {
         }
     }
 
-    /// Whether the group has read all partitions to their ends. The others' are asked for once a second.
+    /// Whether the group has read all partitions to their ends. The others' are asked for once a second. A position
+    /// alone does not tell it, since it may be of a topic that was made anew: that is found out by whoever gets the
+    /// partition, so that no host ends before it knows what it gets.
     fn is_caught_up(&mut self) -> bool {
-        if !self.partitions.values().all(|reading| reading.at_end)
+        let knows_its_own = self.consumer.context().has_joined() || self.opened.elapsed() >= JOIN_PATIENCE;
+        if !knows_its_own
+            || !self.partitions.values().all(|reading| reading.at_end)
             || self.asked.is_some_and(|at| at.elapsed() < ASK_AGAIN)
         {
             return false;

@@ -38,7 +38,7 @@ impl Joined {
     }
 
     /// Appends the rows of a block, whose columns have these types; the same in each block, and each such that
-    /// [`Joined::takes`] it.
+    /// [`Joined::takes`] it. Names and types count in the first block only.
     pub fn push<'t>(&mut self, block: Block<'_>, types: impl Iterator<Item = &'t ColumnType>) {
         let Block { rows, out, begins, failed, replaced, .. } = block;
         let ends = begins.iter().skip(1).map(|(begin, _)| *begin).chain([out.len()]);
@@ -85,8 +85,16 @@ mod tests {
     use crate::debezium::value::{self, Value};
 
     /// Rows of which each third has null, and each fifth a number where a text is to be.
-    fn block<'a>(profile: &'a Profile, types: &[ColumnType], rows: std::ops::Range<usize>) -> Block<'a> {
+    fn block<'a>(
+        profile: &'a Profile,
+        types: &[ColumnType],
+        rows: std::ops::Range<usize>,
+        has_heads: bool,
+    ) -> Block<'a> {
         let mut block = Block::new(Encoding { profile, decode: value::decode }, types.len() + 1, rows.len());
+        if !has_heads {
+            block = block.without_heads();
+        }
         for (name, ty) in ["a", "b", "c"].into_iter().zip(types) {
             let value = |row: usize| match row {
                 row if row % 5 == 0 => Err(format!("row {row} of {name}")),
@@ -113,10 +121,10 @@ mod tests {
         for rows in [1, 2, 7, 30] {
             let mut joined = Joined::default();
             for first in (0..rows).step_by(7) {
-                joined.push(block(&profile, &types, first..rows.min(first + 7)), all());
+                joined.push(block(&profile, &types, first..rows.min(first + 7), first == 0), all());
             }
             let (body, failed, replaced) = joined.finish();
-            assert_eq!((body, failed), block(&profile, &types, 0..rows).finish());
+            assert_eq!((body, failed), block(&profile, &types, 0..rows, true).finish());
             assert!(replaced.is_empty());
         }
     }

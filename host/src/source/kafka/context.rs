@@ -65,6 +65,8 @@ pub(super) struct HostContext {
     leave: Leave,
     /// When a bounded run ends.
     end: OnceLock<Instant>,
+    /// The group has said which partitions this host has, if only that it has none.
+    joined: AtomicBool,
     /// Nothing is read any more, and the group is being left.
     closed: AtomicBool,
     /// See [`Position::written_to`]; it stays in the commits until it is passed.
@@ -92,6 +94,7 @@ impl HostContext {
             said_down: Mutex::default(),
             leave,
             end: OnceLock::new(),
+            joined: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             written_to: Mutex::default(),
             feeds: Feeds::default(),
@@ -101,6 +104,10 @@ impl HostContext {
 
     pub(super) fn ownership(&self) -> &Ownership {
         &self.ownership
+    }
+
+    pub(super) fn has_joined(&self) -> bool {
+        self.joined.load(Ordering::Acquire)
     }
 
     pub(super) fn is_dry_run(&self) -> bool {
@@ -145,6 +152,7 @@ impl HostContext {
 
     /// Finds out where the partitions of `list` go on, and puts that into it. False: the host is to stop.
     fn assign(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) -> Result<bool> {
+        self.joined.store(true, Ordering::Release);
         if list.count() == 0 {
             return Ok(true);
         }
