@@ -8,6 +8,7 @@ use super::keyed;
 use super::native::{self, Block, Encoding, Joined};
 use super::policy::Replaced;
 use super::table::{Binding, Bound, From, Role};
+use super::types::ColumnType;
 use crate::batch::Batch;
 use crate::columns::{self, Input, Plain, TILE_ROWS};
 use crate::debezium::value::{self, Value};
@@ -45,47 +46,48 @@ pub struct Encoded {
 
 /// Encodes the rows of these indices.
 pub fn encode(values: &Values<'_>, binding: &Binding, rows: &ShapeRows, which: &[usize]) -> Encoded {
+    let changes: Vec<&Change> =
+        which.iter().map(|row| &values.decoded.changes[rows.changes[*row] as usize]).collect();
     let types = || binding.columns.iter().map(|column| &column.ty);
     // Several rows of one change may copy more than the batch has, which is not to be there twice.
     let is_fanned_out = which.len() > values.batch.records.len();
-    let (body, failed, replaced) = if is_fanned_out || !types().all(Joined::takes) {
-        let mut block = new_block(values, binding, which.len());
-        fill(&mut block, values, binding, rows, which);
+    let is_whole = is_fanned_out || which.len() <= TILE_ROWS || types().any(ColumnType::is_nested);
+    let encoding = Encoding { profile: values.profile, decode: value::decode };
+    let in_block = if is_whole { which.len() } else { TILE_ROWS };
+    let mut block = Block::new(encoding, binding.columns.len(), in_block);
+    let (body, failed, replaced) = if is_whole {
+        fill(&mut block, values, binding, rows, (which, &changes));
         let replaced = block.replaced().clone();
         let (body, failed) = block.finish();
         (body, failed, replaced)
     } else {
         let mut joined = Joined::default();
-        let (first, others) = which.split_at(which.len().min(TILE_ROWS));
-        let mut block = new_block(values, binding, first.len());
-        fill(&mut block, values, binding, rows, first);
-        joined.push(block, types());
-        for tile in others.chunks(TILE_ROWS) {
-            let mut block = new_block(values, binding, tile.len()).without_heads();
-            fill(&mut block, values, binding, rows, tile);
-            joined.push(block, types());
+        let mut left = which.len();
+        for (which, changes) in which.chunks(TILE_ROWS).zip(changes.chunks(TILE_ROWS)) {
+            fill(&mut block, values, binding, rows, (which, changes));
+            left -= which.len();
+            joined.take(&mut block, types(), left.min(TILE_ROWS));
         }
         joined.finish()
     };
     Encoded { body, unfit: failed.into_iter().map(|(at, why)| (which[at], why)).collect(), replaced }
 }
 
-fn new_block<'v>(values: &Values<'v>, binding: &Binding, rows: usize) -> Block<'v> {
-    let encoding = Encoding { profile: values.profile, decode: value::decode };
-    Block::new(encoding, binding.columns.len(), rows)
-}
-
-/// Adds all columns of the rows of these indices.
-fn fill(block: &mut Block<'_>, values: &Values<'_>, binding: &Binding, rows: &ShapeRows, which: &[usize]) {
+/// Adds all columns of the rows `which`, whose changes are `changes`.
+fn fill(
+    block: &mut Block<'_>,
+    values: &Values<'_>,
+    binding: &Binding,
+    rows: &ShapeRows,
+    (which, changes): (&[usize], &[&Change]),
+) {
     // Rows of keys that leave have values of their own for the plan's columns.
     let leaves = |row: &usize| rows.standings.get(*row).is_some_and(|standing| *standing != Standing::Lives);
     let leaving = which.iter().any(leaves);
-    let changes: Vec<&Change> =
-        which.iter().map(|row| &values.decoded.changes[rows.changes[*row] as usize]).collect();
     for column in &binding.columns {
         match leaving && column.role != Role::Host {
-            true => add_keyed(block, values, column, rows, (which, &changes)),
-            false => add(block, values, column, rows, (which, &changes)),
+            true => add_keyed(block, values, column, rows, (which, changes)),
+            false => add(block, values, column, rows, (which, changes)),
         }
     }
 }
@@ -236,7 +238,7 @@ mod tests {
         let values = Values { batch, decoded, transform: "", profile: &profile };
         let copy = Bound {
             name: "t".into(),
-            ty: super::super::types::ColumnType::String,
+            ty: ColumnType::String,
             from: From::Copy(Input::Latest(0)),
             rules: Rules::default(),
             role: Role::Plain,

@@ -62,10 +62,11 @@ impl<'a> Block<'a> {
         Block { encoding, rows, out, rules, blanks, failed, replaced, has_heads: true, begins, parts }
     }
 
-    /// Of which only the cells count, since others with the same columns are joined before it.
-    pub fn without_heads(mut self) -> Self {
-        self.has_heads = false;
-        self
+    /// Begins anew, with the same columns for so many other rows. Of these only the cells are written.
+    fn go_on(&mut self, rows: usize) {
+        (self.rows, self.has_heads) = (rows, false);
+        self.out.clear();
+        self.begins.clear();
     }
 
     /// What holds for the columns that are added from now on; at first, nothing is replaced.
@@ -380,11 +381,7 @@ fn encode_values<'v>(
         ColumnType::DateTime64(digits, _) => {
             fill(&leaf::datetime64(*digits, encoding.profile), rows, values, out, misfits);
         }
-        ColumnType::Array(_)
-        | ColumnType::Map(..)
-        | ColumnType::Tuple(_)
-        | ColumnType::Point
-        | ColumnType::Variant(_) => nested::fill(encoding, rows, values, out, misfits),
+        bare if bare.is_nested() => nested::fill(encoding, rows, values, out, misfits),
         bare => fill(&leaf::any(bare, encoding), rows, values, out, misfits),
     }
 }

@@ -181,6 +181,18 @@ impl ColumnType {
         }
     }
 
+    /// Whether its values have others inside, which are written as columns of their own.
+    pub fn is_nested(&self) -> bool {
+        matches!(
+            self.bare(),
+            ColumnType::Array(_)
+                | ColumnType::Map(..)
+                | ColumnType::Tuple(_)
+                | ColumnType::Point
+                | ColumnType::Variant(_)
+        )
+    }
+
     /// Whether null is one of its values, with or without a map of nulls before them.
     pub fn takes_null(&self) -> bool {
         self.is_nullable() || matches!(self, ColumnType::Variant(_))

@@ -25,38 +25,32 @@ struct Joint {
 }
 
 impl Joined {
-    /// Whether the cells of such a column are its rows', one after the other: what is nested has them in several parts.
-    pub fn takes(ty: &ColumnType) -> bool {
-        !matches!(
-            ty.bare(),
-            ColumnType::Array(_)
-                | ColumnType::Map(..)
-                | ColumnType::Tuple(_)
-                | ColumnType::Point
-                | ColumnType::Variant(_)
-        )
-    }
-
-    /// Appends the rows of a block, whose columns have these types; the same in each block, and each such that
-    /// [`Joined::takes`] it. Names and types count in the first block only.
-    pub fn push<'t>(&mut self, block: Block<'_>, types: impl Iterator<Item = &'t ColumnType>) {
-        let Block { rows, out, begins, failed, replaced, .. } = block;
+    /// Takes the rows of a block, which then begins anew with `next` others. Its columns have these types, the same each
+    /// time, and none is nested: the cells of those are not its rows', one after the other.
+    pub fn take<'t>(
+        &mut self,
+        block: &mut Block<'_>,
+        types: impl Iterator<Item = &'t ColumnType>,
+        next: usize,
+    ) {
+        let Block { rows, out, begins, failed, replaced, .. } = &mut *block;
         let ends = begins.iter().skip(1).map(|(begin, _)| *begin).chain([out.len()]);
-        for (index, ((ty, (begin, cells)), end)) in types.zip(&begins).zip(ends).enumerate() {
+        for (index, ((ty, (begin, cells)), end)) in types.zip(&*begins).zip(ends).enumerate() {
             if index == self.columns.len() {
                 let (head, is_nullable) = (out[*begin..*cells].to_vec(), ty.is_nullable());
                 self.columns.push(Joint { head, is_nullable, nulls: Vec::new(), cells: Vec::new() });
             }
             let joint = &mut self.columns[index];
-            let nulls = if joint.is_nullable { rows } else { 0 };
+            let nulls = if joint.is_nullable { *rows } else { 0 };
             joint.nulls.extend_from_slice(&out[*cells..cells + nulls]);
             joint.cells.extend_from_slice(&out[cells + nulls..end]);
         }
-        self.failed.extend(failed.into_iter().map(|(row, reason)| (self.rows + row, reason)));
-        for ((column, replacement), count) in &replaced.0 {
-            self.replaced.add(column, *replacement, *count);
+        self.failed.extend(failed.drain(..).map(|(row, reason)| (self.rows + row, reason)));
+        for ((column, replacement), count) in std::mem::take(replaced).0 {
+            self.replaced.add(&column, replacement, count);
         }
-        self.rows += rows;
+        self.rows += *rows;
+        block.go_on(next);
     }
 
     /// The block's bytes, the rows that failed as [`Block::finish`] gives them, and what was replaced.
@@ -84,17 +78,8 @@ mod tests {
     use crate::clickhouse::native::Encoding;
     use crate::debezium::value::{self, Value};
 
-    /// Rows of which each third has null, and each fifth a number where a text is to be.
-    fn block<'a>(
-        profile: &'a Profile,
-        types: &[ColumnType],
-        rows: std::ops::Range<usize>,
-        has_heads: bool,
-    ) -> Block<'a> {
-        let mut block = Block::new(Encoding { profile, decode: value::decode }, types.len() + 1, rows.len());
-        if !has_heads {
-            block = block.without_heads();
-        }
+    /// Adds rows of which each third has null, and each fifth a value that cannot be written.
+    fn fill(block: &mut Block<'_>, types: &[ColumnType], rows: std::ops::Range<usize>) {
         for (name, ty) in ["a", "b", "c"].into_iter().zip(types) {
             let value = |row: usize| match row {
                 row if row % 5 == 0 => Err(format!("row {row} of {name}")),
@@ -104,7 +89,6 @@ mod tests {
             block.column(name, ty, rows.clone().map(value));
         }
         block.constant("d", &types[0], "the same");
-        block
     }
 
     #[test]
@@ -115,17 +99,20 @@ mod tests {
             ColumnType::Nullable(text.clone().into()),
             ColumnType::LowCardinality(Box::new(ColumnType::Nullable(text.into()))),
         ];
-        let all = || types.iter().chain(&types[..1]);
-        assert!(all().all(Joined::takes) && !Joined::takes(&ColumnType::Array(types[1].clone().into())));
         let profile = Profile::default();
-        for rows in [1, 2, 7, 30] {
+        let new = |rows| Block::new(Encoding { profile: &profile, decode: value::decode }, 4, rows);
+        for rows in [1_usize, 2, 7, 30] {
+            let tile = |first: usize| first..rows.min(first + 7);
             let mut joined = Joined::default();
+            let mut block = new(tile(0).len());
             for first in (0..rows).step_by(7) {
-                joined.push(block(&profile, &types, first..rows.min(first + 7), first == 0), all());
+                fill(&mut block, &types, tile(first));
+                joined.take(&mut block, types.iter().chain(&types[..1]), tile(first + 7).len());
             }
             let (body, failed, replaced) = joined.finish();
-            assert_eq!((body, failed), block(&profile, &types, 0..rows, true).finish());
-            assert!(replaced.is_empty());
+            let mut whole = new(rows);
+            fill(&mut whole, &types, 0..rows);
+            assert_eq!((&replaced, (body, failed)), (&whole.replaced().clone(), whole.finish()));
         }
     }
 }

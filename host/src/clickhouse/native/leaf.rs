@@ -1,5 +1,7 @@
 //! Writers of single values, for types that have no values inside.
 
+use std::borrow::Cow;
+
 use rustc_hash::FxHashMap;
 
 use crate::clickhouse::convert::{Decode, Profile, calendar, number, refuse, text};
@@ -12,7 +14,7 @@ use super::{Encoding, put_text};
 pub(super) struct Leaf<W> {
     pub(super) write: W,
     /// What stands for a null, or for a value that cannot be written.
-    pub(super) empty: Vec<u8>,
+    pub(super) empty: Cow<'static, [u8]>,
 }
 
 /// Any writer.
@@ -38,7 +40,9 @@ macro_rules! fixed {
 fixed!(i8 i16 i32 i64 u8 u16 u32 u64);
 
 fn zeros<W: Fn(&Value<'_>, &mut Vec<u8>) -> Result<(), String>>(bytes: usize, write: W) -> Leaf<W> {
-    Leaf { write, empty: vec![0; bytes] }
+    // A leaf is made for each few rows of a column.
+    static ZEROS: [u8; 32] = [0; 32];
+    Leaf { write, empty: ZEROS.get(..bytes).map_or_else(|| vec![0; bytes].into(), Cow::Borrowed) }
 }
 
 pub(super) fn int<T: Fixed>() -> Leaf<impl Fn(&Value<'_>, &mut Vec<u8>) -> Result<(), String>> {
@@ -126,7 +130,7 @@ pub(super) fn any<'t>(ty: &'t ColumnType, encoding: Encoding<'t>) -> Leaf<Write<
                 put_text(out, text::json_object(value)?.as_bytes());
                 Ok(())
             }),
-            empty: b"\x02{}".to_vec(),
+            empty: Cow::Borrowed(b"\x02{}"),
         },
         // The matrix lets nothing come here; a value all the same is refused, not lost.
         ColumnType::Nullable(_)
@@ -136,9 +140,10 @@ pub(super) fn any<'t>(ty: &'t ColumnType, encoding: Encoding<'t>) -> Leaf<Write<
         | ColumnType::Tuple(_)
         | ColumnType::Point
         | ColumnType::Variant(_)
-        | ColumnType::Unsupported(_) => {
-            Leaf { write: Box::new(|value, _| Err(refuse(value, "of a supported type"))), empty: Vec::new() }
-        }
+        | ColumnType::Unsupported(_) => Leaf {
+            write: Box::new(|value, _| Err(refuse(value, "of a supported type"))),
+            empty: Cow::Borrowed(&[]),
+        },
     }
 }
 
@@ -230,6 +235,6 @@ fn label<'t>(wide: bool, labels: &'t [(String, i16)]) -> Leaf<Write<'t>> {
             put(text::label(value, |label| numbers.get(label).copied(), has)?, out);
             Ok(())
         }),
-        empty,
+        empty: empty.into(),
     }
 }
