@@ -11,7 +11,6 @@ use std::sync::OnceLock;
 
 use anyhow::Context;
 use serde_json::json;
-use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
@@ -47,7 +46,7 @@ pub fn install(format: LogFormat, verbosity: Option<i8>, rust_log: Option<&str>)
     let logs = Logs::default();
     tracing_subscriber::registry()
         .with(shown.with_filter(filter))
-        .with(logs.clone().with_filter(filter_fn(ring::is_kept)))
+        .with(logs.clone().with_filter(ring::kept()))
         .try_init()
         .map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))?;
     _ = FORMAT.set(format);

@@ -11,8 +11,10 @@ use std::sync::{Arc, Mutex};
 use jiff::Timestamp;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
+use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
-use tracing_subscriber::layer::{Context, Layer};
+use tracing_subscriber::filter::dynamic_filter_fn;
+use tracing_subscriber::layer::{Context, Filter, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
 /// The name of the span that a pipeline's log lines stand in; its field `id` is the pipeline's full name.
@@ -24,6 +26,8 @@ const MAX_LINES: usize = 1000;
 const MAX_BYTES: usize = 256 << 10;
 /// Bytes of one line; what a transform writes is cut before.
 const MAX_LINE_BYTES: usize = 8 << 10;
+/// The host's own lines and a transform's are kept up to this level.
+const MOST: Level = Level::INFO;
 /// Pipelines of which lines are kept. More than one host runs: only a fault would reach it.
 const MAX_PIPELINES: usize = 10_000;
 
@@ -99,11 +103,25 @@ impl Ring {
 }
 
 /// What is kept: the same whatever the log on standard error shows.
-pub fn is_kept(metadata: &Metadata<'_>) -> bool {
+///
+/// It is asked anew each time. What is remembered of a place that logs as always kept is not asked for any more, and gets
+/// what the thread's last question was answered: behind a library's question whether a line would be wanted, the host's next
+/// line was lost ([tracing#2519](https://github.com/tokio-rs/tracing/issues/2519)).
+pub fn kept<S: Subscriber>() -> impl Filter<S> {
+    let of_place = |metadata: &'static Metadata<'static>| match is_kept(metadata) {
+        true => Interest::sometimes(),
+        false => Interest::never(),
+    };
+    // With the most that it can be, lines that nobody wants are not made: librdkafka's client has two for each record.
+    let kept = dynamic_filter_fn(|metadata, _: &Context<'_, S>| is_kept(metadata));
+    kept.with_callsite_filter(of_place).with_max_level_hint(MOST)
+}
+
+fn is_kept(metadata: &Metadata<'_>) -> bool {
     let spoken = ["host", "transform"].iter().any(|name| {
         metadata.target().strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
     });
-    metadata.is_span() || *metadata.level() <= if spoken { Level::INFO } else { Level::WARN }
+    *metadata.level() <= if spoken { MOST } else { Level::WARN }
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Logs {
@@ -175,14 +193,13 @@ impl Visit for Text {
 
 #[cfg(test)]
 mod tests {
-    use tracing_subscriber::filter::filter_fn;
     use tracing_subscriber::prelude::*;
 
     use super::*;
 
     fn logged(what: impl FnOnce()) -> Logs {
         let logs = Logs::default();
-        let subscriber = tracing_subscriber::registry().with(logs.clone().with_filter(filter_fn(is_kept)));
+        let subscriber = tracing_subscriber::registry().with(logs.clone().with_filter(kept()));
         tracing::subscriber::with_default(subscriber, what);
         logs
     }
@@ -212,6 +229,21 @@ mod tests {
         );
         assert_eq!(messages(&logs, "shop.stock"), ["WARN host slow news"]);
         assert_eq!(logs.lines("shop.other", 0, None), []);
+    }
+
+    #[test]
+    fn no_line_is_lost_behind_a_librarys_question_whether_one_would_be_kept() {
+        // The only test that sets it.
+        tracing_log::LogTracer::init().unwrap();
+        let logs = logged(|| {
+            let _span = tracing::error_span!(SPAN, id = "a").entered();
+            for n in 0..3 {
+                // The answer is yes, since one filter of several may want it.
+                _ = log::log_enabled!(target: "librdkafka", log::Level::Info);
+                tracing::info!(target: "host", "{n}");
+            }
+        });
+        assert_eq!(messages(&logs, "a"), ["INFO host 0", "INFO host 1", "INFO host 2"]);
     }
 
     #[test]
