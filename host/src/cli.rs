@@ -28,6 +28,7 @@ use clap::ArgMatches;
 
 use crate::config::{self, Configured, Loaded, Request, Surroundings};
 use crate::error::{self, Classify};
+use crate::heap;
 use crate::origin::Key;
 use crate::telemetry;
 use crate::transform::compile::CompileLimits;
@@ -136,6 +137,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
 
 /// The whole program: reads `arguments`, the program's name first, does what they ask for, and says how it ended.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    heap::keep_small();
     let invocation = match parse(arguments) {
         Ok(invocation) => invocation,
         // Help and version go to standard output and exit 0, wrong usage to standard error and exit 2.

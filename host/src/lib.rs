@@ -36,6 +36,7 @@ pub mod cli;
 pub mod config;
 pub mod error;
 mod folder;
+mod heap;
 mod http;
 mod locked;
 pub mod metrics;
