@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Counts the instructions that one event takes on the hot path, and compares them with the figure on record:
-# 3 % more fails. `count.sh record` writes the figure down.
+# 3 % more fails. `count.sh record` writes the figure down; `count.sh profile avx2` prints which functions they are in.
 #
 # What is counted is the bench's twin, the host's own code without the transform's instance, as compiled with
 # optimization over the dependencies of the development builds, and with SSE2, which every processor of this
@@ -23,14 +23,27 @@ done
 program=$(cargo build --quiet --workspace --bench hot_path "${optimized[@]}" --message-format json |
   sed -n 's/.*"name":"hot_path".*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)
 
+way=sse2
+[ "${1:-}" != profile ] || way=${2:-sse2}
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-valgrind --tool=callgrind --callgrind-out-file=/dev/null --toggle-collect='*counted_blocks*' "$program" --count=sse2 >"$log" 2>&1 ||
+functions=$(mktemp)
+trap 'rm -f "$log" "$functions"' EXIT
+valgrind --tool=callgrind --callgrind-out-file="$functions" --toggle-collect='*counted_blocks*' "$program" "--count=$way" >"$log" 2>&1 ||
   { cat "$log" >&2; exit 1; }
 events=$(sed -n 's/^\([0-9]*\) events counted$/\1/p' "$log")
 instructions=$(sed -n 's/.*Collected : \([0-9]*\)$/\1/p' "$log")
 per_event=$((instructions / events))
 
+if [ "${1:-}" = profile ]; then
+  echo "$per_event instructions for one event, with $way; those of each function itself, 40 and more:"
+  # A line each for what was inlined from another file.
+  callgrind_annotate --auto=no --threshold=100 "$functions" 2>/dev/null | tr -d , |
+    sed -nE "s/ \[[^]]*\]\$//; s/'[0-9]+\$//; s/^ *([0-9]+) \([^)]*\) +[^:]*:(.*)/\1 \2/p" |
+    awk -v events="$events" '{ count = $1; sub(/^[0-9]+ /, ""); all[$0] += count }
+      END { for (name in all) if (all[name] >= 40 * events) printf "%7d  %s\n", all[name] / events, name }' |
+    sort -rn
+  exit 0
+fi
 if [ "${1:-}" = record ]; then
   echo "$per_event instructions for one event" >"$record"
 fi
