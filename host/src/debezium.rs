@@ -260,6 +260,12 @@ impl Decoder {
         decoded
     }
 
+    /// The same for a pipeline whose shapes others decode, too.
+    #[must_use]
+    pub fn with_shapes(self, shapes: Shapes) -> Self {
+        Decoder { shapes, ..self }
+    }
+
     /// The shape with this id.
     ///
     /// # Panics
@@ -269,9 +275,9 @@ impl Decoder {
         self.shapes.get(id).expect("shape ids come from this decoder")
     }
 
-    /// All shapes that it has given, by their ids.
-    pub fn shapes(&self) -> &[Arc<Shape>] {
-        self.shapes.all()
+    /// The shapes that it has given, and those of the other decoders of its pipeline.
+    pub fn shapes(&self) -> &Shapes {
+        &self.shapes
     }
 
     /// Where a half of a record is as JSON, and by which of the registry's schemas if it is by one.

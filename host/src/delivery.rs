@@ -95,7 +95,8 @@ pub enum Delivered {
     GivenUp,
 }
 
-/// Delivers ranges, one after the other.
+/// Delivers ranges, one after the other. Of several in one process each has partitions of its own; any of them commits
+/// finished positions of all.
 pub struct Delivery<L, T, C> {
     /// None: there is nothing to commit to, or nothing is to be committed.
     log: Option<L>,
@@ -209,12 +210,13 @@ impl<L: Log, T: Target, C: Clock> Delivery<L, T, C> {
     pub fn commit_finished(&mut self) {
         self.committed = self.clock.now();
         let Some(log) = &self.log else { return };
-        for (partition, assignment, done) in log.ownership().uncommitted() {
-            let commit = || log.commit(&partition, done, None);
-            match log.ownership().committing(&partition, assignment, commit) {
+        for finished in log.ownership().uncommitted() {
+            let (partition, assignment, done) = &finished;
+            let commit = || log.commit(partition, *done, None);
+            match log.ownership().committing_finished(&finished, commit) {
                 None => {}
                 Some(Ok(())) => {
-                    log.ownership().committed(&partition, assignment, done);
+                    log.ownership().committed(partition, *assignment, *done);
                     chaos::point("committed");
                 }
                 Some(Err(error)) => tracing::warn!("{error:#}: it is tried again"),

@@ -1,13 +1,13 @@
 //! The pipeline: the only place that knows all stages.
 //!
 //! ```text
-//!  source ──2 batches──▶ prepare ──1 batch──▶ deliver
-//!  thread                thread               this thread
-//!  polls, cuts           decode, transform,   seal, insert, dead letters, commit
-//!                        encode
+//!  source ──2 batches──▶ assign ──────▶ prepare ──1 batch──▶ deliver
+//!  thread                thread         by partition: up to four threads of each
+//!  polls, cuts           which          decode, transform,   seal, insert, dead letters, commit
+//!                        transform      encode
 //! ```
 //!
-//! Both channels are bounded: a slow ClickHouse fills them, the source pauses its partitions, and keeps
+//! All channels are bounded, and so are the bytes of all batches: a slow ClickHouse fills them, the source pauses its partitions, and keeps
 //! polling. A stage that fails sets [`Stop`], the others end, and the first error is the pipeline's.
 
 mod admission;
@@ -29,6 +29,7 @@ pub mod shadow;
 mod targets;
 pub mod trial;
 pub mod watch;
+mod workers;
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -53,6 +54,7 @@ use self::letters::Letters;
 use self::pinned::Pinned;
 use self::prepare::Prepared;
 use self::reach::Reach;
+use self::workers::Workers;
 use crate::batch::HeaderNames;
 use crate::cli::summary::Summary;
 use crate::clickhouse::client::Client;
@@ -70,8 +72,6 @@ use crate::transform::sandbox::Sandbox;
 
 /// Closed batches between the source and the transform.
 const BATCHES: usize = 2;
-/// Encoded batches between the transform and the delivery, besides the one that each has in hand.
-const PREPARED: usize = 1;
 /// How long the last batches may take after a signal or the end of a bounded time, until they are given up.
 const DRAIN: Duration = Duration::from_secs(20);
 /// How long nothing must come until finished positions are committed without a next batch.
@@ -87,7 +87,7 @@ const IDLE: Duration = Duration::from_millis(500);
 pub fn run(
     control: &Control,
     shutdown: Shutdown,
-    out: &mut dyn Write,
+    out: &mut (dyn Write + Send),
     started: impl FnOnce(),
 ) -> Result<Summary> {
     let settings = control.settings();
@@ -155,7 +155,7 @@ impl Stop {
 /// All stages, ready to run.
 struct Stages<'a> {
     input: Input,
-    preparer: Pinned,
+    pinned: Pinned,
     deliverer: Deliverer<'a>,
 }
 
@@ -167,7 +167,7 @@ enum Input {
 impl<'a> Stages<'a> {
     /// Opens everything in the order in which a mistake is cheapest to find: the transform, then the target,
     /// then Kafka.
-    fn open(control: &Control, stop: &Stop, out: &'a mut dyn Write) -> Result<Self> {
+    fn open(control: &Control, stop: &Stop, out: &'a mut (dyn Write + Send)) -> Result<Self> {
         let settings = control.settings();
         let begun = control.begin()?;
         tracing::info!(
@@ -181,7 +181,7 @@ impl<'a> Stages<'a> {
         };
         let ledger = Ledger::open(client.as_ref(), settings)?;
         let epochs = ledger.as_ref().map(|ledger| ledger.epochs.clone());
-        let preparer = Pinned::open(control, begun, client.clone(), ledger)?;
+        let pinned = Pinned::open(control, begun, client.clone(), ledger)?;
         let (input, commits) = match &settings.source {
             Source::Kafka(source) => {
                 let headers = header_names(settings);
@@ -196,12 +196,12 @@ impl<'a> Stages<'a> {
                     stop.leave(),
                     recorder,
                 )?;
-                preparer.prune(&commits);
+                pinned.prune(&commits);
                 (Input::Kafka(Box::new(input)), Some(commits))
             }
             Source::Lines { .. } => (Input::Lines, None),
         };
-        control.attach(preparer.targets(), commits.clone());
+        control.attach(pinned.targets(), commits.clone());
         let rows = match &settings.sink {
             _ if settings.dry_run => Rows::Nowhere,
             Sink::ClickHouse(_) => Rows::ClickHouse,
@@ -215,43 +215,55 @@ impl<'a> Stages<'a> {
             pipeline: settings.name.clone(),
             lasting: matches!(settings.source, Source::Kafka(_)),
             client,
-            targets: preparer.targets(),
+            targets: pinned.targets(),
             commits: commits.filter(|_| !settings.dry_run),
         };
         let print = settings.print.then_some(out);
         let (letters, book) = (Letters::open(settings)?, Book::open(settings));
         let deliverer =
             Deliverer::new(reach, rows, letters, book, handovers, control.recorder().clone(), print);
-        Ok(Stages { input, preparer, deliverer })
+        Ok(Stages { input, pinned, deliverer })
     }
 
     /// Runs the stages to their end; the error is the first that one of them met.
     fn run(self, settings: &Settings, stop: &Stop) -> (Summary, Option<anyhow::Error>) {
-        let Stages { input, preparer, mut deliverer } = self;
+        let Stages { input, pinned, mut deliverer } = self;
         let (batches_in, batches) = bounded(BATCHES);
-        let (prepared_in, prepared) = bounded(PREPARED);
         // What the stages log is this pipeline's.
         let (of_source, of_prepare) = (Span::current(), Span::current());
         thread::scope(|scope| {
+            let (mut workers, prepared) = match Workers::new(scope, stop, &pinned, &deliverer) {
+                Ok(workers) => workers,
+                Err(error) => return (deliverer.summary(), Some(error)),
+            };
             let source = thread::Builder::new().name("source".into()).spawn_scoped(scope, move || {
                 let _in = of_source.entered();
                 read(input, settings, batches_in, stop).inspect_err(|_| stop.fail())
             });
             let preparing = thread::Builder::new().name("prepare".into()).spawn_scoped(scope, move || {
                 let _in = of_prepare.entered();
-                prepare(preparer, batches, prepared_in, stop).inspect_err(|_| stop.fail())
+                let end = prepare(pinned, batches, &mut workers, stop).inspect_err(|_| stop.fail());
+                Ok((end, workers.end()))
             });
             let delivering = deliver(&mut deliverer, &prepared, stop).inspect_err(|_| stop.fail());
             drop(prepared);
+            // The deliveries' own errors tell most, then the one that is nearer to them.
+            let mut ends = vec![delivering];
+            match join(preparing) {
+                Ok((end, others)) => {
+                    ends.extend(others.into_iter().map(|thread| join(Ok(thread))));
+                    ends.push(end);
+                }
+                Err(panicked) => ends.push(Err(panicked)),
+            }
             stop.delivered.store(true, Ordering::Relaxed);
-            // The delivery's own error tells most, then the one that is nearer to it.
-            let ends = [delivering, join(preparing), join(source)];
+            ends.push(join(source));
             (deliverer.summary(), ends.into_iter().find_map(Result::err))
         })
     }
 }
 
-fn join(thread: std::io::Result<ScopedJoinHandle<'_, Result<()>>>) -> Result<()> {
+fn join<T>(thread: std::io::Result<ScopedJoinHandle<'_, Result<T>>>) -> Result<T> {
     match thread.context("starting a thread")?.join() {
         Ok(end) => end,
         Err(_) => Err(anyhow!("a stage of the pipeline panicked: this is a fault of the host")),
@@ -293,13 +305,13 @@ fn header_names(settings: &Settings) -> HeaderNames {
 }
 
 fn prepare(
-    mut preparer: Pinned,
+    mut pinned: Pinned,
     batches: Receiver<SourceBatch>,
-    prepared: Sender<Prepared>,
+    workers: &mut Workers<'_, '_>,
     stop: &Stop,
 ) -> Result<()> {
     for batch in batches {
-        let is_left = !preparer.wait_for_budget(stop);
+        let is_left = !pinned.wait_for_budget(stop);
         if stop.give_up() {
             return given_up(stop);
         }
@@ -309,10 +321,9 @@ fn prepare(
             );
             break; // what is prepared lands
         }
-        let Some(done) = preparer.prepare(batch, stop)? else { return given_up(stop) };
-        preparer.use_rows(done.rows());
-        if prepared.send(done).is_err() {
-            break; // the delivery has failed and says why itself
+        let Some(job) = pinned.assign(batch, stop)? else { return given_up(stop) };
+        if !workers.take(job)? {
+            break;
         }
     }
     Ok(())

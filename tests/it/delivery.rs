@@ -56,6 +56,29 @@ fn positions_are_committed_while_records_without_rows_keep_coming() {
 }
 
 #[test]
+fn batches_of_four_partitions_are_inserted_at_the_same_time_and_each_row_lands_once() {
+    const UPDATES: u64 = 2_000;
+    let stack = Stack::shared();
+    let topic = Topic::new("delivery_together.public.my_table", 4);
+    topic.produce(4, &events::updates(UPDATES));
+    let database = Database::new("delivery_together");
+    let matching = "INSERT INTO .delivery_together.";
+    // Four inserts wait, each so long that none of them is over before all have begun.
+    stack.arm(matching, json!({"kind": "hang", "seconds": 20, "skip": 4, "count": 4}));
+    let host = Host::pipeline(&topic, &database)
+        .set("--clickhouse-url", stack.faults_url())
+        .args(["--batch-rows", "100", "--until-caught-up"])
+        .start();
+    wait_until("four inserts at the same time", || stack.armed(matching) == 0);
+    assert!(!host.err.text().contains("waiting for ClickHouse"), "one was over before the last one began");
+    let ended = host.wait();
+    assert_eq!(ended.code(), Some(0), "{ended:?}");
+    assert_eq!(ended.counters().rows, UPDATES, "counted over all deliveries");
+    database.has_updates_once("my_table", UPDATES);
+    assert!(topic.is_done("rowgate-delivery_together"));
+}
+
+#[test]
 fn a_table_that_merges_its_rows_is_not_verified_and_gets_the_retry_all_the_same() {
     let stack = Stack::shared();
     let columns = format!(

@@ -52,8 +52,8 @@ fn a_host_whose_clickhouse_is_stalled_keeps_its_memory_and_its_place_in_the_grou
     fill(&topic, PARTITIONS, UPDATES);
     let database = Database::new("memory_stalled");
     let matching = "INSERT INTO .memory_stalled.";
-    // Twice the time after which a member that does not poll loses its place.
-    stack.arm(matching, json!({"kind": "hang", "seconds": 13, "skip": 1}));
+    // Of all deliveries, for twice the time after which a member that does not poll loses its place.
+    stack.arm(matching, json!({"kind": "hang", "seconds": 13, "skip": 1, "count": PARTITIONS}));
     let host = Host::pipeline(&topic, &database)
         .set("--clickhouse-url", stack.faults_url())
         .set("--linger-ms", "500")

@@ -4,6 +4,7 @@
 //! follows an attempt of unknown outcome is verified by the rows' identities, since a token alone can lose a
 //! batch: the server logs it before the part is committed (promises D3 and D4 of `docs/invariants.md`).
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -71,7 +72,7 @@ pub struct Job<'a> {
     /// The block's columns.
     pub columns: &'a [&'a str],
     /// Encodes the rows of these indices as a `Native` block.
-    pub encode: &'a dyn Fn(&[usize]) -> Vec<u8>,
+    pub encode: &'a dyn Fn(&[usize]) -> Cow<'a, [u8]>,
 }
 
 impl Job<'_> {

@@ -166,7 +166,7 @@ impl Decoder {
             (member.json == Json::Text).then_some(member.value)
         });
         let table = topic.table_name(view, &head.source)?;
-        let shape = self.shapes.intern(&batch.topic, table, head.typed, mongo::fields())?.id;
+        let shape = self.shapes.intern(&batch.topic, table, head.typed, mongo::fields())?.0.id;
         head.source.span = mongo::with_details(&mut batch.arena, head.source.span, &details)?;
         let [before, after] = documents;
         let (needs_before, needs_after) = (head.op == Op::Delete, head.op != Op::Delete);

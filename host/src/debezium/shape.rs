@@ -1,11 +1,12 @@
 //! Shapes: one version of one source table's columns, interned.
 
 use std::collections::hash_map::Entry;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use rustc_hash::FxHashMap;
 
 use crate::columns::Kind;
+use crate::locked::locked;
 
 use super::scan::Json;
 pub use super::structured::Structured;
@@ -190,9 +191,17 @@ pub struct TableName {
     pub table: String,
 }
 
-/// All shapes of one pipeline, each once.
+/// The shapes of one pipeline, each once, as one of its decoders knows them. All decoders of the pipeline have their ids in
+/// common.
 #[derive(Debug, Default)]
 pub struct Shapes {
+    interned: Arc<Mutex<Interned>>,
+    /// Those that this decoder has met, by their ids.
+    met: Vec<Option<Arc<Shape>>>,
+}
+
+#[derive(Debug, Default)]
+struct Interned {
     all: Vec<Arc<Shape>>,
     ids: FxHashMap<Identity, u32>,
     fields: usize,
@@ -207,39 +216,46 @@ struct Identity {
 }
 
 impl Shapes {
-    /// The shape with this id.
+    /// The same for another decoder of the pipeline, which has met none yet.
+    #[must_use]
+    pub fn beside(&self) -> Shapes {
+        Shapes { interned: self.interned.clone(), met: Vec::new() }
+    }
+
+    /// The shape with this id, if this decoder has met it.
     pub fn get(&self, id: u32) -> Option<&Arc<Shape>> {
-        self.all.get(id as usize)
+        self.met.get(id as usize)?.as_ref()
     }
 
-    /// All of them, by their ids.
-    pub fn all(&self) -> &[Arc<Shape>] {
-        &self.all
+    /// All that any decoder of the pipeline has met, by their ids, without the first ones.
+    pub fn all_but(&self, first: usize) -> Vec<Arc<Shape>> {
+        locked(&self.interned).all.get(first..).unwrap_or_default().to_vec()
     }
 
-    /// How many shapes there are.
-    pub fn len(&self) -> usize {
-        self.all.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.all.is_empty()
-    }
-
-    /// Finds or makes a shape; an error where there are too many.
+    /// Finds or makes a shape, and says whether no decoder of the pipeline has met it; an error where there are too many.
     pub fn intern(
         &mut self,
         topic: &Arc<str>,
         table: &TableName,
         typed: bool,
         fields: Vec<Field>,
-    ) -> Result<Arc<Shape>, String> {
+    ) -> Result<(Arc<Shape>, bool), String> {
         let identity = Identity { topic: Arc::clone(topic), table: table.clone(), typed, fields };
+        let (shape, is_new) = locked(&self.interned).intern(identity)?;
+        let at = shape.id as usize;
+        self.met.resize(self.met.len().max(at + 1), None);
+        self.met[at] = Some(shape.clone());
+        Ok((shape, is_new))
+    }
+}
+
+impl Interned {
+    fn intern(&mut self, identity: Identity) -> Result<(Arc<Shape>, bool), String> {
         let vacant = match self.ids.entry(identity) {
-            Entry::Occupied(id) => return Ok(Arc::clone(&self.all[*id.get() as usize])),
+            Entry::Occupied(id) => return Ok((Arc::clone(&self.all[*id.get() as usize]), false)),
             Entry::Vacant(vacant) => vacant,
         };
+        let Identity { topic, table, typed, .. } = vacant.key();
         let fields = &vacant.key().fields;
         if self.all.len() >= MAX_SHAPES || self.fields + fields.len() > MAX_FIELDS {
             return Err(format!(
@@ -255,13 +271,13 @@ impl Shapes {
             database: table.database.clone(),
             schema: table.schema.clone(),
             table: table.table.clone(),
-            typed,
+            typed: *typed,
             fields: fields.clone(),
         });
         self.fields += fields.len();
         vacant.insert(shape.id);
         self.all.push(Arc::clone(&shape));
-        Ok(shape)
+        Ok((shape, true))
     }
 }
 

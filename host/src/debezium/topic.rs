@@ -180,7 +180,7 @@ impl Topic {
         shapes: &mut Shapes,
     ) -> Result<u32, String> {
         let table = self.table(view, source)?;
-        Ok(shapes.intern(topic, &table.name, typed, Vec::new())?.id)
+        Ok(shapes.intern(topic, &table.name, typed, Vec::new())?.0.id)
     }
 
     /// Finds or makes the shape of a change with rows, and appends the cells of its rows. `typed`: the first
@@ -211,9 +211,8 @@ impl Topic {
                 None => table.guessed_fields(rows),
             },
         };
-        let known = shapes.len();
-        let shape = shapes.intern(topic, &table.name, typed, fields)?;
-        if shapes.len() > known && !typed {
+        let (shape, is_new) = shapes.intern(topic, &table.name, typed, fields)?;
+        if is_new && !typed {
             report::guesses(rows, &shape, &mut table.said);
         }
         let before = rows.before.map(|row| fill_by_name(rows.view, row, &shape, cells)).transpose()?;
@@ -239,7 +238,7 @@ impl Topic {
         let row = rows.before.ok_or("a key without a row")?;
         let shape = match table.shapes.iter().find(|known| fits_by_name(rows.view, row, &known.shape)) {
             Some(known) => Arc::clone(&known.shape),
-            None => shapes.intern(topic, &table.name, false, table.guessed_fields(rows))?,
+            None => shapes.intern(topic, &table.name, false, table.guessed_fields(rows))?.0,
         };
         let before = fill_by_name(rows.view, row, &shape, cells)?;
         Ok(Shaped { shape: shape.id, before: Some(before), after: None })

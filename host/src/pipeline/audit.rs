@@ -128,6 +128,7 @@ pub(super) fn of_range(checked: Result<()>, prepared: &Prepared) -> Result<()> {
 }
 
 /// Where the row of each range goes.
+#[derive(Clone)]
 pub(super) struct Book {
     /// None: nowhere.
     database: Option<String>,
@@ -171,7 +172,7 @@ impl Book {
             range: (batch.first, batch.last),
             tally,
             tables: serde_json::to_string(&tables)?,
-            transform: &prepared.maker.transform,
+            transform: &prepared.maker.digest,
             epoch: batch.epoch,
             recovered: prepared.source.recovered.is_some(),
         };
@@ -201,7 +202,7 @@ impl Book {
             range: (batch.first, batch.last),
             expected: &rows,
             columns: &ddl::AUDIT_COLUMNS.map(|(name, _)| name),
-            encode: &|_: &[usize]| entry.encode(&prepared.profile),
+            encode: &|_| entry.encode(&prepared.profile).into(),
         };
         match writer.letters(&job)? {
             Landed::Abandoned => Ok(false),

@@ -27,7 +27,7 @@ use crate::batch::Batch;
 use crate::commit::DIGEST_DIGITS;
 use crate::config::Settings;
 use crate::config::secret::Named;
-use crate::debezium::shape::Shape;
+use crate::debezium::shape::Shapes;
 use crate::error::Classify;
 use crate::metrics::{Metrics, Recorder, Swap};
 use crate::origin::{self, Origin};
@@ -271,7 +271,8 @@ impl Control {
         let targets = now.targets.as_ref().map(|targets| Arc::new(targets.beside(true)));
         let targets = targets.ok_or_else(|| anyhow!("the pipeline does not run")).usage()?;
         let transform = candidate::asked(&settings, &kept, &now)?;
-        let preparer = pinned::preparer_into(&settings, transform, kept.pin(), targets, &self.inner.runtime)?;
+        let maker = Maker::new(transform, kept.pin().to_owned(), targets, settings.truncate);
+        let preparer = pinned::lone(&settings, maker, &self.inner.runtime)?;
         let shadow = Shadow::start(preparer, digest(&kept.component), settings.log_values)?;
         tracing::info!(
             digest = &digest(&kept.component)[..DIGEST_DIGITS],
@@ -447,7 +448,9 @@ impl Control {
 
     /// From now on what is deployed is tried against these tables, and handed to this run.
     pub(super) fn attach(&self, targets: Arc<Targets>, commits: Option<Commits>) {
-        locked(&self.inner.state).run = Some(Run { targets, commits });
+        let mut state = locked(&self.inner.state);
+        state.seen.begin();
+        state.run = Some(Run { targets, commits });
     }
 
     /// The run knows the tables anew, with another transform.
@@ -476,9 +479,9 @@ impl Control {
         pause
     }
 
-    /// The run has met shapes that it had not met before; `first` says that these are its first ones.
-    pub(super) fn saw(&self, shapes: &[Arc<Shape>], first: bool) {
-        locked(&self.inner.state).seen.add(shapes, first);
+    /// The run has met these shapes, of which some may be new.
+    pub(super) fn saw(&self, shapes: &Shapes) {
+        locked(&self.inner.state).seen.add(shapes);
     }
 
     /// The run has got a batch.
@@ -503,7 +506,7 @@ impl Control {
         let place = Place {
             topic: partition.0.to_string(),
             partition: partition.1,
-            transform: maker.transform.clone(),
+            transform: maker.digest.clone(),
             pin: maker.pin.clone(),
             from_offset,
         };

@@ -3,8 +3,9 @@
 //! In which order that is done, under which seal, and when its position is committed is
 //! [`crate::delivery`]'s.
 
+use std::borrow::Cow;
 use std::io::Write;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
@@ -25,6 +26,7 @@ use crate::clickhouse::{block, ddl};
 use crate::dead_letter::Stage;
 use crate::delivery::{Delivered, Delivery, Range, Work, Writer};
 use crate::error::Classify;
+use crate::locked::locked;
 use crate::metrics::measured::Measured;
 use crate::metrics::{Done, Recorder};
 use crate::output;
@@ -51,7 +53,6 @@ type Refused = Option<Vec<(usize, String)>>;
 pub(super) struct Deliverer<'a> {
     delivery: Delivery<Commits, Measured<Client>, SystemClock>,
     ends: Ends<'a>,
-    started: Option<Instant>,
 }
 
 /// Where everything goes.
@@ -63,8 +64,15 @@ struct Ends<'a> {
     handovers: Handovers,
     recorder: Arc<Recorder>,
     /// Where records and rows are printed, if they are.
-    print: Option<&'a mut dyn Write>,
-    summary: Summary,
+    print: Option<&'a mut (dyn Write + Send)>,
+    counted: Arc<Counted>,
+}
+
+/// What all deliverers of a run count together.
+#[derive(Default)]
+struct Counted {
+    started: OnceLock<Instant>,
+    summary: Mutex<Summary>,
 }
 
 impl<'a> Deliverer<'a> {
@@ -75,32 +83,55 @@ impl<'a> Deliverer<'a> {
         book: Book,
         handovers: Handovers,
         recorder: Arc<Recorder>,
-        print: Option<&'a mut dyn Write>,
+        print: Option<&'a mut (dyn Write + Send)>,
     ) -> Self {
-        let client = reach.client.clone().filter(|_| matches!(rows, Rows::ClickHouse));
-        let client = client.map(|target| Measured { target, recorder: recorder.clone() });
-        let delivery = Delivery::new(reach.commits.clone(), client, SystemClock);
-        let summary = Summary::default();
-        let ends = Ends { reach, rows, letters, book, handovers, recorder, print, summary };
-        Deliverer { delivery, ends, started: None }
+        let counted = Arc::default();
+        Deliverer::to(Ends { reach, rows, letters, book, handovers, recorder, print, counted })
     }
 
-    /// The counters so far.
+    fn to(ends: Ends<'a>) -> Self {
+        let client = ends.reach.client.clone().filter(|_| matches!(ends.rows, Rows::ClickHouse));
+        let client = client.map(|target| Measured { target, recorder: ends.recorder.clone() });
+        let delivery = Delivery::new(ends.reach.commits.clone(), client, SystemClock);
+        Deliverer { delivery, ends }
+    }
+
+    /// Another one for the same tables, which may deliver batches of other partitions at the same time. None where all
+    /// rows go into one place in their order.
+    pub(super) fn another(&self) -> Option<Deliverer<'static>> {
+        let Ends { reach, rows, letters, book, handovers, recorder, print, counted } = &self.ends;
+        if !matches!(rows, Rows::ClickHouse) || print.is_some() {
+            return None;
+        }
+        Some(Deliverer::to(Ends {
+            reach: reach.clone(),
+            rows: Rows::ClickHouse,
+            letters: letters.clone(),
+            book: book.clone(),
+            handovers: handovers.clone(),
+            recorder: recorder.clone(),
+            print: None,
+            counted: counted.clone(),
+        }))
+    }
+
+    /// The counters so far, of all deliverers of the run.
     pub(super) fn summary(&self) -> Summary {
+        let Counted { started, summary } = &*self.ends.counted;
         Summary {
-            elapsed: self.started.map_or_else(Duration::default, |at| at.elapsed()),
+            elapsed: started.get().map_or_else(Duration::default, Instant::elapsed),
             levels: self.ends.reach.targets.levels(),
-            ..self.ends.summary.clone()
+            ..locked(summary).clone()
         }
     }
 
     /// Delivers a batch, within the ownership of its partition.
     pub(super) fn deliver(&mut self, prepared: Prepared, stop: &Stop) -> Result<Delivered> {
-        self.started.get_or_insert_with(Instant::now);
+        self.ends.counted.started.get_or_init(Instant::now);
         let (batch, assignment) = (&prepared.source.batch, prepared.source.assignment);
         let (partition, recovered) = (prepared.partition(), prepared.source.recovered.clone());
         let (first, last, epoch) = (batch.first, batch.last, batch.epoch);
-        let (transform, pin) = (prepared.maker.transform.clone(), Some(prepared.maker.pin.clone()));
+        let (transform, pin) = (prepared.maker.digest.clone(), Some(prepared.maker.pin.clone()));
         let range = Range { partition, assignment, first, last, epoch, transform, pin, recovered };
         let ends = &mut self.ends;
         let tally = Tally::of(&prepared);
@@ -136,7 +167,7 @@ impl Work for Writing<'_, '_> {
         if has_work {
             self.check_order_of_emptied()?;
             // Before the seal: the range is not begun, and a mended transform may make its rows.
-            let Ends { reach, letters, .. } = &mut *self.ends;
+            let Ends { reach, letters, .. } = &*self.ends;
             letters.stop_at(reach, self.prepared)?;
         }
         // Before the seal, too: a host that dies after it does not know any more who made the range before.
@@ -219,7 +250,7 @@ impl Work for Writing<'_, '_> {
     }
 
     fn letters(&mut self, writer: &Writer<'_>) -> Result<bool> {
-        let Ends { reach, letters, book, .. } = &mut *self.ends;
+        let Ends { reach, letters, book, .. } = &*self.ends;
         if !letters.keep(reach, self.prepared, &self.refused, writer, self.stop)? {
             return Ok(false);
         }
@@ -231,7 +262,7 @@ impl Work for Writing<'_, '_> {
     }
 
     fn done(&mut self) -> Result<()> {
-        self.ends.summary.count(self.prepared, &self.tally);
+        locked(&self.ends.counted.summary).count(self.prepared, &self.tally);
         self.ends.handovers.done(self.prepared);
         self.record();
         Ok(())
@@ -278,7 +309,7 @@ impl Writing<'_, '_> {
         let (prepared, reach) = (self.prepared, &self.ends.reach);
         let batch = &prepared.source.batch;
         let expected = prepared.identities_in(&part.table.name);
-        let values = prepared.values(&prepared.maker.transform);
+        let values = prepared.values(&prepared.maker.digest);
         if let Some(commits) = &reach.commits {
             commits.feeds(&part.table.name, &writer.range().partition);
         }
@@ -291,8 +322,8 @@ impl Writing<'_, '_> {
                 fits_still(&values, &binding, part)?;
             }
             let encode = |rows: &[usize]| match rows.len() == part.identities.len() && !repaired {
-                true => part.body.clone(),
-                false => block::encode(&values, &binding, &part.rows, rows).body,
+                true => Cow::Borrowed(part.body.as_slice()),
+                false => block::encode(&values, &binding, &part.rows, rows).body.into(),
             };
             let columns: Vec<&str> = binding.columns.iter().map(|column| column.name.as_str()).collect();
             let converges = part.rows.is_keyed() || table.converges();

@@ -5,6 +5,7 @@
 //! which says nothing more.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Result, anyhow};
 
@@ -17,15 +18,17 @@ use crate::clickhouse::response::{Class, Failure};
 use crate::clickhouse::transforms::{self, Hand, Line, TABLE};
 use crate::config::{Settings, Sink};
 use crate::error::Classify;
+use crate::locked::locked;
 use crate::source::kafka::ownership::Partition;
 
-/// Who made the last rows of each partition.
+/// Who made the last rows of each partition. Clones are the same.
+#[derive(Clone)]
 pub(super) struct Handovers {
     control: Control,
     pipeline: String,
     /// Where it is written down; none where there is no server, or nothing is to be written.
     table: Option<(Client, String)>,
-    last: HashMap<Partition, Hand>,
+    last: Arc<Mutex<HashMap<Partition, Hand>>>,
 }
 
 impl Handovers {
@@ -40,15 +43,15 @@ impl Handovers {
             }
             _ => None,
         };
-        let mut handovers = Handovers {
+        let handovers = Handovers {
             control: control.clone(),
             pipeline: settings.name.clone(),
             table,
-            last: HashMap::new(),
+            last: Arc::default(),
         };
         if let Some((client, database)) = &handovers.table {
             match transforms::read(client, database, &handovers.pipeline) {
-                Ok(last) => handovers.last = last,
+                Ok(last) => *locked(&handovers.last) = last,
                 // Whoever may not read it may not write it, either, which is said when there is something to write.
                 Err(failure) if !matches!(failure.class, Class::Retry | Class::Unknown) => {
                     tracing::debug!(table = TABLE, "who made the rows so far is not known: {failure}");
@@ -66,20 +69,19 @@ impl Handovers {
     /// given up.
     pub(super) fn record(&self, prepared: &Prepared, stop: &Stop) -> Result<Option<()>> {
         let (batch, maker) = (&prepared.source.batch, &prepared.maker);
-        let Some(before) = self.last.get(&prepared.partition()).filter(|last| last.pin != maker.pin) else {
-            return Ok(Some(()));
-        };
+        let last = locked(&self.last).get(&prepared.partition()).cloned();
+        let Some(before) = last.filter(|last| last.pin != maker.pin) else { return Ok(Some(())) };
         tracing::info!(
             topic = &*batch.topic,
             partition = batch.partition,
             offset = batch.first,
             was = before.transform,
-            now = maker.transform,
+            now = maker.digest,
             "another transform makes the rows from here on"
         );
         let Some((client, database)) = &self.table else { return Ok(Some(())) };
-        let now = Hand { transform: maker.transform.clone(), pin: maker.pin.clone() };
-        let line = Line { pipeline: &self.pipeline, batch, now: &now, before };
+        let now = Hand { transform: maker.digest.clone(), pin: maker.pin.clone() };
+        let line = Line { pipeline: &self.pipeline, batch, now: &now, before: &before };
         let refused = |failure: Failure| match failure.class {
             Class::Retry | Class::Unknown => Err(failure),
             _ => {
@@ -91,13 +93,14 @@ impl Handovers {
     }
 
     /// A range is done.
-    pub(super) fn done(&mut self, prepared: &Prepared) {
+    pub(super) fn done(&self, prepared: &Prepared) {
         let (partition, maker) = (prepared.partition(), &prepared.maker);
         self.control.made(&partition, maker, prepared.source.batch.first);
-        let is_known = self.last.get(&partition).is_some_and(|last| last.pin == maker.pin);
+        let mut last = locked(&self.last);
+        let is_known = last.get(&partition).is_some_and(|last| last.pin == maker.pin);
         if !is_known {
-            let hand = Hand { transform: maker.transform.clone(), pin: maker.pin.clone() };
-            self.last.insert(partition, hand);
+            let hand = Hand { transform: maker.digest.clone(), pin: maker.pin.clone() };
+            last.insert(partition, hand);
         }
     }
 }

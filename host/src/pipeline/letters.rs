@@ -1,6 +1,7 @@
 //! Dead letters of a batch: collected, and kept where the configuration says.
 
 use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Result, anyhow};
 
@@ -14,8 +15,10 @@ use crate::config::{DeadLetters, Settings, Sink, Source};
 use crate::dead_letter::{self, DeadLetter, Keeper};
 use crate::delivery::Writer;
 use crate::error::Classify;
+use crate::locked::locked;
 
 /// Where dead letters go.
+#[derive(Clone)]
 pub(super) enum Letters {
     /// A ClickHouse table.
     Table {
@@ -24,8 +27,8 @@ pub(super) enum Letters {
         /// Its name.
         table: String,
     },
-    /// Elsewhere.
-    Keeper(Keeper),
+    /// Elsewhere, those of one batch after those of another.
+    Keeper(Arc<Mutex<Keeper>>),
     /// Nowhere, in a dry run: they are only logged.
     Log,
 }
@@ -37,6 +40,7 @@ impl Letters {
         if settings.dry_run {
             return Ok(Letters::Log);
         }
+        let keeper = |keeper| Letters::Keeper(Arc::new(Mutex::new(keeper)));
         Ok(match (&settings.dead_letters, &settings.sink, &settings.source) {
             (DeadLetters::Table(table), Sink::ClickHouse(sink), _) => {
                 Letters::Table { database: sink.database.clone(), table: table.clone() }
@@ -44,14 +48,12 @@ impl Letters {
             (DeadLetters::Table(_), Sink::Lines { .. }, _) => {
                 return Err(anyhow!("dead letters cannot go to a table when the output is a file")).usage();
             }
-            (DeadLetters::Topic(name), _, Source::Kafka(kafka)) => {
-                Letters::Keeper(Keeper::topic(name, kafka)?)
-            }
+            (DeadLetters::Topic(name), _, Source::Kafka(kafka)) => keeper(Keeper::topic(name, kafka)?),
             (DeadLetters::Topic(_), _, Source::Lines { .. }) => {
                 return Err(anyhow!("dead letters cannot go to a topic when the input is a file")).usage();
             }
-            (DeadLetters::File(path), ..) => Letters::Keeper(Keeper::File(path.clone(), None)),
-            (DeadLetters::Stop, ..) => Letters::Keeper(Keeper::Stop),
+            (DeadLetters::File(path), ..) => keeper(Keeper::File(path.clone(), None)),
+            (DeadLetters::Stop, ..) => keeper(Keeper::Stop),
         })
     }
 
@@ -59,11 +61,12 @@ impl Letters {
     ///
     /// # Errors
     /// There is one.
-    pub(super) fn stop_at(&mut self, reach: &Reach, prepared: &Prepared) -> Result<()> {
-        match (self, prepared.rejections.first()) {
-            (Letters::Keeper(keeper @ Keeper::Stop), Some(first)) => {
-                keeper.keep(&[letter(reach, prepared, first)])
-            }
+    pub(super) fn stop_at(&self, reach: &Reach, prepared: &Prepared) -> Result<()> {
+        let (Letters::Keeper(keeper), Some(first)) = (self, prepared.rejections.first()) else {
+            return Ok(());
+        };
+        match &mut *locked(keeper) {
+            keeper @ Keeper::Stop => keeper.keep(&[letter(reach, prepared, first)]),
             _ => Ok(()),
         }
     }
@@ -71,7 +74,7 @@ impl Letters {
     /// Keeps a batch's dead letters: those that it came with, and `more` that the server refused. False:
     /// given up.
     pub(super) fn keep(
-        &mut self,
+        &self,
         reach: &Reach,
         prepared: &Prepared,
         more: &[Rejection],
@@ -92,7 +95,7 @@ impl Letters {
             Letters::Table { database, table } => {
                 insert(reach, prepared, (database, table), &letters, writer, stop)
             }
-            Letters::Keeper(keeper) => keeper.keep(&letters).map(|()| true),
+            Letters::Keeper(keeper) => locked(keeper).keep(&letters).map(|()| true),
             Letters::Log => {
                 for letter in letters {
                     let DeadLetter { topic, partition, offset, reason, .. } = letter;
@@ -122,7 +125,7 @@ fn letter<'a>(reach: &'a Reach, prepared: &'a Prepared, rejection: &'a Rejection
         value: record.value.map(|value| value.of(&batch.arena)),
         stage: rejection.stage,
         reason: &rejection.reason,
-        transform: &prepared.maker.transform,
+        transform: &prepared.maker.digest,
         pipeline: &reach.pipeline,
         headers: batch.headers_of(rejection.record).collect(),
     }
@@ -172,7 +175,7 @@ fn insert(
         range: (batch.first, batch.last),
         expected: &expected,
         columns: &names,
-        encode: &|which: &[usize]| dead_letter::encode(letters, which, columns, epoch, &prepared.profile),
+        encode: &|which| dead_letter::encode(letters, which, columns, epoch, &prepared.profile).into(),
     };
     let landed = match prepared.source.written_before {
         true => writer.letters_again(&job),

@@ -10,15 +10,17 @@ use tokio::runtime::Handle;
 use super::candidate::Ready;
 use super::control::{Begun, Control};
 use super::epochs::Ledger;
-use super::prepare::{Prepared, Preparer};
+use super::prepare::{Maker, Preparer, SaidGrown};
 use super::targets::Targets;
+use super::workers::Job;
 use super::{Stop, chosen, header_names, start};
 use crate::chaos::{self, Bug};
 use crate::clickhouse::client::Client;
-use crate::commit::{DIGEST_DIGITS, Seal};
+use crate::commit::Seal;
 use crate::config::{Pin, Settings};
 use crate::debezium::Decoder;
 use crate::debezium::registry::{self, Registry};
+use crate::debezium::shape::Shapes;
 use crate::error::Classify;
 use crate::pins::Kept;
 use crate::pins::store::Store;
@@ -30,14 +32,12 @@ use crate::transform::Transform;
 /// How often it is noted at most that the transform is in use, for hosts that prune what is kept.
 const NOTE_USE: Duration = Duration::from_secs(60);
 
-/// The stages that compute, once for the settings of now, and once for those that sealed the last range which
-/// others had begun.
+/// The transform of now, and the one that sealed the last range which others had begun.
 pub(super) struct Pinned {
-    now: Preparer,
-    then: Option<Preparer>,
+    now: Arc<Maker>,
+    then: Option<Then>,
     settings: Settings,
     client: Option<Client>,
-    runtime: Handle,
     /// Where it is written down which life of a topic is read.
     ledger: Option<Ledger>,
     store: Store,
@@ -45,19 +45,37 @@ pub(super) struct Pinned {
     kept: Option<(Kept, Instant)>,
     /// Where another transform comes from.
     control: Control,
-    /// How many shapes the control knows of.
-    shapes_told: usize,
+}
+
+/// A transform that is brought back, with the settings that it sealed its ranges under.
+#[derive(Clone)]
+pub(super) struct Then {
+    pub maker: Arc<Maker>,
+    pub settings: Arc<Settings>,
+    /// By whose ids the maker knows its tables.
+    pub shapes: Arc<Shapes>,
+    pub said_grown: SaidGrown,
 }
 
 /// Who makes the rows of a batch.
-#[derive(Debug, PartialEq, Eq)]
-enum Choice {
+#[derive(Clone)]
+pub(super) enum Choice {
     /// The transform of now.
-    Now,
-    /// The one that sealed the range: [`Pinned::then`].
-    Then,
+    Now(Arc<Maker>),
+    /// The one that sealed the range.
+    Then(Then),
     /// The transform of now, for the one that sealed the range is gone.
-    NowInItsPlace,
+    NowInItsPlace(Arc<Maker>),
+}
+
+impl Choice {
+    /// That one.
+    pub(super) fn maker(&self) -> &Arc<Maker> {
+        match self {
+            Choice::Now(maker) | Choice::NowInItsPlace(maker) => maker,
+            Choice::Then(then) => &then.maker,
+        }
+    }
 }
 
 impl Pinned {
@@ -70,28 +88,26 @@ impl Pinned {
     ) -> Result<Self> {
         let Begun { settings, transform, kept } = begun;
         let settings = &settings;
-        let runtime = Handle::current();
-        let now = preparer(settings, transform, kept.pin(), client.as_ref(), &runtime)?;
+        let now = Arc::new(maker(settings, transform, kept.pin(), client.as_ref()));
         let store = Store::new(settings.state_dir.as_deref(), &settings.name);
         let kept = is_kept(settings, &store, &kept).then(|| (kept, Instant::now()));
         let (settings, control) = (settings.clone(), control.clone());
-        Ok(Pinned {
-            now,
-            then: None,
-            settings,
-            client,
-            runtime,
-            ledger,
-            store,
-            kept,
-            control,
-            shapes_told: 0,
-        })
+        Ok(Pinned { now, then: None, settings, client, ledger, store, kept, control })
     }
 
     /// The tables, as the transform of now knows them.
     pub(super) fn targets(&self) -> Arc<Targets> {
-        self.now.maker().targets.clone()
+        self.now.targets.clone()
+    }
+
+    /// The transform of now.
+    pub(super) fn now(&self) -> Arc<Maker> {
+        self.now.clone()
+    }
+
+    /// Whose it is: its settings, and where another transform comes from.
+    pub(super) fn of(&self) -> (Settings, Control) {
+        (self.settings.clone(), self.control.clone())
     }
 
     /// Waits until the tenant has come back to its budget, or the run is to end: a batch that would wait then is left,
@@ -103,14 +119,9 @@ impl Pinned {
         !ends()
     }
 
-    /// Notes that the tenant has made so many rows.
-    pub(super) fn use_rows(&self, rows: u64) {
-        self.share().use_rows(rows);
-    }
-
     /// What the pipeline has together with the others of its tenant.
     fn share(&self) -> &Share {
-        self.now.transform().sandbox().share()
+        self.now.transform.sandbox().share()
     }
 
     /// Removes transforms that no range of the group needs any more. What fails is tried at the next start.
@@ -120,11 +131,11 @@ impl Pinned {
         }
     }
 
-    /// None: given up while waiting for the schema registry or the target.
+    /// Says who makes the rows of a batch. None: given up while waiting for the target.
     ///
     /// # Errors
-    /// What [`Preparer::prepare`] meets; a range whose transform is gone, where the configuration says strict.
-    pub(super) fn prepare(&mut self, source: SourceBatch, stop: &Stop) -> Result<Option<Prepared>> {
+    /// A range whose transform is gone, where the configuration says strict; a topic that another host reads as another.
+    pub(super) fn assign(&mut self, source: SourceBatch, stop: &Stop) -> Result<Option<Job>> {
         if let Some(ledger) = &mut self.ledger
             && ledger.record(&source.batch.topic, &source.incarnation, stop)?.is_none()
         {
@@ -138,20 +149,7 @@ impl Pinned {
         let batch = &source.batch;
         self.control.recorder().received(batch.records.len() as u64, batch.arena.len() as u64);
         let choice = self.choose(&source)?;
-        let preparer = match (&choice, &mut self.then) {
-            (Choice::Then, Some(then)) => then,
-            _ => &mut self.now,
-        };
-        let mut prepared = preparer.prepare(source, stop)?;
-        if let Some(prepared) = &mut prepared {
-            prepared.calls.iter().for_each(|call| self.control.recorder().called(call));
-            prepared.by_another = choice == Choice::NowInItsPlace;
-            if choice == Choice::Now {
-                self.control.shade(prepared);
-            }
-        }
-        self.tell_shapes();
-        Ok(prepared)
+        Ok(Some(Job { source, choice }))
     }
 
     /// Has another transform make the rows from here on. It was tried, so nothing here can fail or wait; what it has
@@ -159,39 +157,30 @@ impl Pinned {
     fn swap(&mut self, next: Ready) {
         let began = Instant::now();
         let Ready { transform, kept, targets } = next;
-        let before = self.now.maker();
-        let targets = targets.unwrap_or_else(|| before.targets.beside(false));
-        let (was, now) = (before.transform.clone(), transform.digest()[..DIGEST_DIGITS].to_owned());
-        let targets = Arc::new(targets);
-        let retired = self.now.swap(transform, kept.pin().to_owned(), targets.clone());
+        let targets = Arc::new(targets.unwrap_or_else(|| self.now.targets.beside(false)));
+        let maker = Arc::new(self.now.replaced(transform, kept.pin().to_owned(), targets.clone()));
+        let before = std::mem::replace(&mut self.now, maker);
         self.control.retarget(targets);
         self.kept = self.kept.is_some().then(|| (kept, Instant::now()));
-        let pause = self.control.swapped(retired, began);
+        let pause = self.control.swapped(before.transform.clone(), began);
+        let (was, now) = (&before.digest, &self.now.digest);
         tracing::info!(was, now, pause_us = pause.as_micros(), "transform swapped");
     }
 
-    /// Tells the control which shapes there are, for transforms that are to be tried.
-    fn tell_shapes(&mut self) {
-        let shapes = self.now.shapes();
-        if shapes.len() > self.shapes_told {
-            self.control.saw(&shapes[self.shapes_told..], self.shapes_told == 0);
-            self.shapes_told = shapes.len();
-        }
-    }
-
     fn choose(&mut self, source: &SourceBatch) -> Result<Choice> {
-        let Some(seal) = &source.recovered else { return Ok(Choice::Now) };
-        if self.now.maker().has_sealed(seal) || chaos::has(Bug::PinIgnored) {
-            return Ok(Choice::Now);
+        let now = self.now.clone();
+        let Some(seal) = &source.recovered else { return Ok(Choice::Now(now)) };
+        if now.has_sealed(seal) || chaos::has(Bug::PinIgnored) {
+            return Ok(Choice::Now(now));
         }
         let batch = &source.batch;
         let sealed_by = seal.pin.as_ref().map_or(String::new(), |pin| format!(" (pin {pin})"));
         let sealed_by = format!("this range was sealed by transform {}{sealed_by}", seal.transform);
         let place = format!("{}/{}, offsets {} to {}", batch.topic, batch.partition, batch.first, batch.last);
         match self.bring_back(seal) {
-            Ok(()) => {
+            Ok(then) => {
                 tracing::info!(range = place, "{sealed_by}, which finishes it");
-                Ok(Choice::Then)
+                Ok(Choice::Then(then))
             }
             Err(why) if self.settings.pin == Pin::Strict => {
                 Err(anyhow!("{sealed_by}, and that is gone: {why} ({place})")).environment().help(
@@ -200,34 +189,33 @@ impl Pinned {
                 )
             }
             Err(why) => {
-                let maker = self.now.maker();
                 tracing::warn!(
                     range = place,
                     "{sealed_by} and is finished by {} (pin {}): {why}",
-                    maker.transform,
-                    maker.pin
+                    now.digest,
+                    now.pin
                 );
-                Ok(Choice::NowInItsPlace)
+                Ok(Choice::NowInItsPlace(now))
             }
         }
     }
 
-    /// Has the transform of `seal` in [`Self::then`]. The error says why that cannot be.
-    fn bring_back(&mut self, seal: &Seal) -> Result<(), String> {
+    /// The transform of `seal`. The error says why it cannot be had.
+    fn bring_back(&mut self, seal: &Seal) -> Result<Then, String> {
         let pin = seal.pin.as_ref().ok_or("the host that sealed it kept none")?;
-        if self.then.as_ref().is_some_and(|then| then.maker().pin == *pin) {
-            return Ok(());
+        if let Some(then) = self.then.as_ref().filter(|then| then.maker.pin == *pin) {
+            return Ok(then.clone());
         }
         let kept = self.store.load(pin)?;
         let settings = self.settings.as_sealed(&kept.deciding).map_err(|mistakes| mistakes.to_string())?;
         if !header_names(&self.settings).has_all(&header_names(&settings)) {
             return Err("it needs headers of records that are not read any more".to_owned());
         }
-        let sandbox = self.now.transform().sandbox();
+        let sandbox = self.now.transform.sandbox();
         let transform = start(&kept.component, &settings, sandbox).map_err(|error| format!("{error:#}"))?;
-        let then = preparer(&settings, transform, pin, self.client.as_ref(), &self.runtime);
-        self.then = Some(then.map_err(|error| format!("{error:#}"))?);
-        Ok(())
+        let maker = Arc::new(maker(&settings, transform, pin, self.client.as_ref()));
+        let (settings, shapes, said_grown) = (Arc::new(settings), Arc::default(), SaidGrown::default());
+        Ok(self.then.insert(Then { maker, settings, shapes, said_grown }).clone())
     }
 
     /// Keeps what runs from being pruned by others, and writes it again should it be gone.
@@ -261,32 +249,31 @@ fn keep(store: &Store, kept: &Kept) -> bool {
     }
 }
 
-/// The stages that compute, by these settings, with tables of their own.
-pub(super) fn preparer(
-    settings: &Settings,
-    transform: Transform,
-    pin: &str,
-    client: Option<&Client>,
-    runtime: &Handle,
-) -> Result<Preparer> {
+/// A transform with tables of its own, by these settings.
+pub(super) fn maker(settings: &Settings, transform: Transform, pin: &str, client: Option<&Client>) -> Maker {
     let targets = Arc::new(Targets::new(client.cloned(), settings, transform.sandbox().share().clone()));
-    preparer_into(settings, transform, pin, targets, runtime)
+    Maker::new(transform, pin.to_owned(), targets, settings.truncate)
 }
 
-/// The stages that compute, by these settings, into these tables.
-pub(super) fn preparer_into(
+/// The stages that compute, by these settings. `shapes` and `said_grown` are those of all that have the maker in common: the
+/// tables are known by the shapes' ids.
+pub(super) fn preparer(
     settings: &Settings,
-    transform: Transform,
-    pin: &str,
-    targets: Arc<Targets>,
+    maker: Arc<Maker>,
+    (shapes, said_grown): (Shapes, SaidGrown),
     runtime: &Handle,
 ) -> Result<Preparer> {
-    let mut decoder = Decoder::with(settings.records.clone());
+    let mut decoder = Decoder::with(settings.records.clone()).with_shapes(shapes);
     if let Some(registry) = &settings.registry {
         let client = registry::client::Client::new(registry, runtime.clone())?;
         decoder = decoder.with_registry(Registry::new(Box::new(client), registry.framing));
     }
-    Ok(Preparer::new(transform, pin.to_owned(), decoder, targets, settings.truncate))
+    Ok(Preparer::new(maker, decoder, said_grown))
+}
+
+/// The same for a few batches of their own.
+pub(super) fn lone(settings: &Settings, maker: Maker, runtime: &Handle) -> Result<Preparer> {
+    preparer(settings, Arc::new(maker), (Shapes::default(), SaidGrown::default()), runtime)
 }
 
 #[cfg(test)]
@@ -302,6 +289,7 @@ mod tests {
     use crate::metrics::Metrics;
     use crate::pins::deployed::By;
     use crate::pipeline::control::Candidate;
+    use crate::pipeline::workers::Seed;
     use crate::signal::Shutdown;
     use crate::transform::BUILT_IN;
     use crate::transform::sandbox::Sandbox;
@@ -330,16 +318,13 @@ mod tests {
     }
 
     fn range(sealed_by: Option<&Pinned>) -> SourceBatch {
-        let seal = |host: &Pinned| {
-            let maker = host.now.maker();
-            Seal {
-                last: 0,
-                transform: maker.transform.clone(),
-                pin: Some(maker.pin.clone()),
-                series: Default::default(),
-                epoch: 0,
-                session: None,
-            }
+        let seal = |host: &Pinned| Seal {
+            last: 0,
+            transform: host.now.digest.clone(),
+            pin: Some(host.now.pin.clone()),
+            series: Default::default(),
+            epoch: 0,
+            session: None,
         };
         let batch = fixture::batch("d.s.t", &[(None::<&str>, Some(EVENT))]);
         let incarnation = Arc::default();
@@ -349,7 +334,9 @@ mod tests {
 
     /// The rows of a range, as they are sent; the pin of its seal; whether another transform made them.
     fn made(host: &mut Pinned, range: SourceBatch) -> Result<(Vec<u8>, String, bool)> {
-        let prepared = host.prepare(range, &Stop::new(Shutdown::new()))?.unwrap();
+        let stop = Stop::new(Shutdown::new());
+        let job = host.assign(range, &stop)?.unwrap();
+        let prepared = Seed::of(host).worker(host.now())?.prepare(job, &stop)?.unwrap();
         assert_eq!(prepared.parts.len(), 1, "it makes rows");
         Ok((prepared.parts[0].body.clone(), prepared.maker.pin.clone(), prepared.by_another))
     }
@@ -413,7 +400,7 @@ mod tests {
         let (rows, pin, by_another) = made(&mut prefers, range(Some(&first))).unwrap();
         assert_eq!(
             (&rows, &pin, by_another),
-            (&made(&mut prefers, range(None)).unwrap().0, &prefers.now.maker().pin, true)
+            (&made(&mut prefers, range(None)).unwrap().0, &prefers.now.pin, true)
         );
         let error = made(&mut host("us", Some(folder.path()), "strict"), range(Some(&first))).unwrap_err();
         assert!(format!("{error:#}").contains("it is not kept in"), "{error:#}");

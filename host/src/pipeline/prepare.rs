@@ -1,12 +1,14 @@
 //! From a batch of records to encoded rows: decode, transform, encode.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Result, anyhow};
 
 use super::Stop;
 use super::targets::Targets;
+use super::workers::Room;
 use crate::chaos::{self, Bug};
 use crate::clickhouse::block::{self, Values};
 use crate::clickhouse::convert::Profile;
@@ -16,9 +18,10 @@ use crate::clickhouse::table::{Binding, Table};
 use crate::commit::{DIGEST_DIGITS, Seal};
 use crate::config::Truncate;
 use crate::dead_letter::Stage;
-use crate::debezium::shape::Shape;
+use crate::debezium::shape::Shapes;
 use crate::debezium::{Decoded, Decoder, Op, Rejected};
 use crate::error::Classify;
+use crate::locked::locked;
 use crate::metrics::Call;
 use crate::source::SourceBatch;
 use crate::source::kafka::ownership::Partition;
@@ -29,34 +32,47 @@ use crate::transform::run::{self, Plans, ShapeRows, Transformed};
 /// change, and copy one cell to each column of each of them.
 const MAX_COPIED_BYTES: usize = 1 << 30;
 
-/// The stages that compute, with what they remember between batches.
-pub(super) struct Preparer {
-    transform: Transform,
-    decoder: Decoder,
-    plans: Plans,
-    maker: Arc<Maker>,
-    truncate: Truncate,
-    /// Whether it was said that rows of one change have one key.
-    said_same_key: bool,
-    /// The topics of which it was said that they have got more partitions.
-    said_grown: HashSet<Arc<str>>,
-}
-
-/// What made a batch's rows, and the tables as it knows them.
+/// What makes a batch's rows: the transform, and the tables as it knows them. Several preparers may have it in common.
 pub(super) struct Maker {
     /// The beginning of the transform's digest.
-    pub transform: String,
+    pub digest: String,
     /// The pin: all that decided the rows.
     pub pin: String,
+    pub transform: Transform,
     pub targets: Arc<Targets>,
+    truncate: Truncate,
+    /// Whether it was said that rows of one change have one key.
+    said_same_key: AtomicBool,
+}
+
+/// The topics of which it was said that they have got more partitions.
+pub(super) type SaidGrown = Arc<Mutex<HashSet<Arc<str>>>>;
+
+/// The stages that compute, with what they remember between batches.
+pub(super) struct Preparer {
+    decoder: Decoder,
+    plans: Plans,
+    /// Whose plans these are.
+    maker: Arc<Maker>,
+    said_grown: SaidGrown,
 }
 
 impl Maker {
+    pub(super) fn new(transform: Transform, pin: String, targets: Arc<Targets>, truncate: Truncate) -> Self {
+        let digest = transform.digest()[..DIGEST_DIGITS].to_owned();
+        Maker { digest, pin, transform, targets, truncate, said_same_key: AtomicBool::new(false) }
+    }
+
+    /// Another transform in its place, with tables as that one knows them.
+    pub(super) fn replaced(&self, transform: Transform, pin: String, targets: Arc<Targets>) -> Self {
+        Maker::new(transform, pin, targets, self.truncate)
+    }
+
     /// Whether `seal` is of this one. Older hosts wrote no pin.
     pub(super) fn has_sealed(&self, seal: &Seal) -> bool {
         match &seal.pin {
             Some(pin) => *pin == self.pin,
-            None => seal.transform == self.transform,
+            None => seal.transform == self.digest,
         }
     }
 }
@@ -116,33 +132,25 @@ pub(super) struct Prepared {
     pub maker: Arc<Maker>,
     /// Whether another transform sealed the range, and is gone.
     pub by_another: bool,
+    /// What it takes of the memory that all batches may have; none for one that is alone.
+    pub room: Option<Room>,
 }
 
 impl Preparer {
-    pub(super) fn new(
-        transform: Transform,
-        pin: String,
-        decoder: Decoder,
-        targets: Arc<Targets>,
-        truncate: Truncate,
-    ) -> Self {
-        let digest = transform.digest()[..DIGEST_DIGITS].to_owned();
-        let maker = Arc::new(Maker { transform: digest, pin, targets });
-        let (plans, said_same_key, said_grown) = (Plans::default(), false, HashSet::new());
-        Preparer { transform, decoder, plans, maker, truncate, said_same_key, said_grown }
+    pub(super) fn new(maker: Arc<Maker>, decoder: Decoder, said_grown: SaidGrown) -> Self {
+        Preparer { decoder, plans: Plans::default(), maker, said_grown }
     }
 
-    /// Has another transform make the rows from here on, into tables as it knows them. What was learned of the source
-    /// stays. Returns the one before.
-    pub(super) fn swap(&mut self, transform: Transform, pin: String, targets: Arc<Targets>) -> Transform {
-        let digest = transform.digest()[..DIGEST_DIGITS].to_owned();
-        self.maker = Arc::new(Maker { transform: digest, pin, targets });
-        (self.plans, self.said_same_key) = (Plans::default(), false);
-        std::mem::replace(&mut self.transform, transform)
+    /// Has another transform make the rows from here on, unless it is that one already. What was learned of the source
+    /// stays.
+    pub(super) fn work_for(&mut self, maker: &Arc<Maker>) {
+        if !Arc::ptr_eq(&self.maker, maker) {
+            (self.maker, self.plans) = (maker.clone(), Plans::default());
+        }
     }
 
-    /// The shapes that it has met.
-    pub(super) fn shapes(&self) -> &[Arc<Shape>] {
+    /// The shapes that it has met, and others of its pipeline.
+    pub(super) fn shapes(&self) -> &Shapes {
         self.decoder.shapes()
     }
 
@@ -151,24 +159,19 @@ impl Preparer {
         &self.maker
     }
 
-    /// The transform that makes them.
-    pub(super) fn transform(&self) -> &Transform {
-        &self.transform
-    }
-
     /// None: given up while waiting for the schema registry, the target, or room for the transform.
     pub(super) fn prepare(&mut self, mut source: SourceBatch, stop: &Stop) -> Result<Option<Prepared>> {
         if self.decoder.learn(&source.batch, &|| stop.give_up())?.is_none() {
             return Ok(None);
         }
-        let share = self.transform.sandbox().share().clone();
+        let share = self.maker.transform.sandbox().share().clone();
         let turn = share.turn();
         let decoded = self.decoder.decode(&mut source.batch);
         drop(turn);
         let shape = |id| self.decoder.shape(id).clone();
         let give_up = || stop.give_up();
         let transformed =
-            run::run(&self.transform, &mut self.plans, &source.batch, &decoded, shape, &give_up)?;
+            run::run(&self.maker.transform, &mut self.plans, &source.batch, &decoded, shape, &give_up)?;
         let Some(Transformed { rows, kept, filtered, rejected, calls }) = transformed else {
             return Ok(None);
         };
@@ -210,19 +213,19 @@ impl Preparer {
             profile,
             maker,
             by_another,
+            room: None,
         };
-        let transform = &self.maker.transform;
-        prepared.refuse_too_large(transform, &mut refused);
-        let same_key = prepared.keep_last_of_key(transform);
+        let digest = &self.maker.digest;
+        prepared.refuse_too_large(digest, &mut refused);
+        let same_key = prepared.keep_last_of_key(digest);
         prepared.counts.same_key = same_key;
-        if same_key > 0 && !self.said_same_key {
-            self.said_same_key = true;
+        if same_key > 0 && !self.maker.said_same_key.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 rows = same_key,
                 "the transform makes several rows of one change with the same key: the last one counts"
             );
         }
-        let unfit = prepared.encode(transform, refused);
+        let unfit = prepared.encode(digest, refused);
         prepared.counts.kept -= unfit.len() as u64;
         if chaos::has(Bug::RowVanishes) {
             prepared.parts.iter_mut().take(1).for_each(|part| _ = part.identities.pop());
@@ -236,10 +239,10 @@ impl Preparer {
 
 impl Preparer {
     /// Says once that a topic of rows with a key has got more partitions. True: now.
-    fn say_grown(&mut self, source: &SourceBatch) -> bool {
+    fn say_grown(&self, source: &SourceBatch) -> bool {
         let SourceBatch { batch, incarnation, .. } = source;
         let Some(before) = incarnation.grown_from else { return false };
-        if !self.said_grown.insert(batch.topic.clone()) {
+        if !locked(&self.said_grown).insert(batch.topic.clone()) {
             return false;
         }
         tracing::warn!(
@@ -275,7 +278,7 @@ impl Preparer {
             let offset = source.batch.records[change.record as usize].offset;
             let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
             let place = format!("{}/{}@{offset}", source.batch.topic, source.batch.partition);
-            match self.truncate {
+            match self.maker.truncate {
                 Truncate::Stop => {
                     let what = format!(
                         "the source emptied the table {} ({place}), which feeds rows with a key in {}",

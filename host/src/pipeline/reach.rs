@@ -14,6 +14,7 @@ use crate::transform::digest;
 /// Digits of a token: 128 bits.
 const TOKEN_DIGITS: usize = 32;
 
+#[derive(Clone)]
 pub(super) struct Reach {
     /// The pipeline's name.
     pub pipeline: String,

@@ -119,8 +119,9 @@ impl Retrier {
         };
         let client = Client::connect(sink, Handle::current())?;
         let pin = chosen.kept.pin();
-        let preparer = pinned::preparer(settings, transform, pin, Some(&client), &Handle::current())?;
-        let (targets, digest) = (preparer.maker().targets.clone(), preparer.maker().transform.clone());
+        let maker = pinned::maker(settings, transform, pin, Some(&client));
+        let (targets, digest) = (maker.targets.clone(), maker.digest.clone());
+        let preparer = pinned::lone(settings, maker, &Handle::current())?;
         tracing::info!(transform = %settings.transform, digest, "transform loaded");
         Ok(Retrier {
             preparer,
@@ -342,7 +343,7 @@ impl Retrier {
         let values = prepared.values(&self.transform);
         let encode = |chosen: &[usize]| {
             let chosen: Vec<usize> = chosen.iter().map(|at| rows[*at]).collect();
-            block::encode(&values, &part.binding, &part.rows, &chosen).body
+            block::encode(&values, &part.binding, &part.rows, &chosen).body.into()
         };
         let columns: Vec<&str> = part.binding.columns.iter().map(|column| column.name.as_str()).collect();
         let offsets: Vec<String> = identities.iter().map(|(offset, seq)| format!("{offset}.{seq}")).collect();

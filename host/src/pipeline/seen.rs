@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::trial::Captured;
 use crate::batch::Batch;
-use crate::debezium::shape::Shape;
+use crate::debezium::shape::{Shape, Shapes};
 
 /// The source tables whose shapes are remembered, at most.
 const MAX_TABLES: usize = 1_000;
@@ -15,18 +15,26 @@ const MAX_TABLES: usize = 1_000;
 pub(super) struct Seen {
     /// By topic, database, schema and table.
     shapes: HashMap<[String; 4], Arc<Shape>>,
+    /// How many shapes of this run are known.
+    known: usize,
     /// The last records that were kept.
     captured: Option<Arc<Captured>>,
 }
 
 impl Seen {
-    /// Adds shapes in the order in which they came. The ids of a run say nothing to another one: its `first` ones take
-    /// the place of all before.
-    pub(super) fn add(&mut self, shapes: &[Arc<Shape>], first: bool) {
-        if first {
+    /// Another run begins. The ids of a run say nothing to another one: its first shapes take the place of all before.
+    pub(super) fn begin(&mut self) {
+        self.known = 0;
+    }
+
+    /// Adds the run's shapes that are not known yet, in the order in which they came.
+    pub(super) fn add(&mut self, shapes: &Shapes) {
+        let new = shapes.all_but(self.known);
+        if self.known == 0 && !new.is_empty() {
             self.shapes.clear();
         }
-        for shape in shapes {
+        self.known += new.len();
+        for shape in &new {
             let table = [&shape.topic, &shape.database, &shape.schema, &shape.table].map(String::clone);
             if self.shapes.len() < MAX_TABLES || self.shapes.contains_key(&table) {
                 self.shapes.insert(table, shape.clone());

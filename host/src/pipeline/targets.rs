@@ -53,6 +53,8 @@ pub(super) struct Targets {
     pub(super) share: Share,
     /// Held only to look something up: waiting for the server goes on without it.
     pub(super) known: Mutex<Known>,
+    /// Held by the one worker that makes tables and columns, so that another sees what it has made.
+    making: Mutex<()>,
     /// What one transform learns of the server for all.
     server: Arc<Mutex<Server>>,
 }
@@ -113,6 +115,7 @@ impl Targets {
             policies: settings.policies.clone(),
             share,
             known: Mutex::default(),
+            making: Mutex::default(),
             server: Arc::default(),
         }
     }
@@ -134,6 +137,7 @@ impl Targets {
             policies: self.policies.clone(),
             share: self.share.clone(),
             known: Mutex::default(),
+            making: Mutex::default(),
             server: self.server.clone(),
         }
     }
@@ -186,6 +190,7 @@ impl Targets {
         epoch: u16,
         stop: &Stop,
     ) -> Result<Option<Vec<Option<String>>>> {
+        let _alone = locked(&self.making);
         let mut not_created: HashMap<String, String> = HashMap::new();
         for first in rows {
             let name = self.name_of(first);

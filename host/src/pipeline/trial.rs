@@ -122,7 +122,7 @@ pub(super) fn trial(
     captured: &Captured,
     runtime: &Handle,
 ) -> Result<Trial> {
-    let mut preparer = pinned::preparer(settings, transform, pin, None, runtime)?;
+    let mut preparer = pinned::lone(settings, pinned::maker(settings, transform, pin, None), runtime)?;
     let (recovered, written_before, incarnation) = (None, false, Arc::default());
     let batch = captured.batch.clone();
     let source = SourceBatch { batch, assignment: 0, recovered, incarnation, written_before };

@@ -11,10 +11,11 @@ use super::log::LogRate;
 use super::memory::MemoryBudget;
 use crate::tenant::{Budget, Share, Turns};
 
-/// Instances that the only pipeline of a process may need at once: that of its batch, of a transform that is tried, of
+/// Instances that the only pipeline of a process may need at once: those of four batches, of a transform that is tried, of
 /// one that runs beside it, and some more.
 const INSTANCES: u32 = 8;
-/// Instances for each further pipeline: that of its batch, and one more. Few try a transform at the same time.
+/// Instances for each further pipeline: that of its batch, and one more. Few compute several batches, or try a transform, at
+/// the same time.
 const MORE_INSTANCES: u32 = 2;
 /// Instances at most: their 53 TB are a good third of the address space. What finds no place waits for one.
 const MAX_INSTANCES: u32 = 4096;

@@ -68,7 +68,7 @@ impl Batched {
                 [&(self.partition as i32).to_le_bytes()[..], &offset.to_le_bytes(), &seq.to_le_bytes()]
                     .concat()
             };
-            which.iter().flat_map(row).collect()
+            which.iter().flat_map(row).collect::<Vec<u8>>().into()
         };
         let job = Job {
             database: "d",

@@ -1,8 +1,9 @@
 //! Which partitions are this host's, and what of them is under way.
 //!
-//! The thread that polls Kafka assigns and revokes; the delivery asks before it seals a batch. So a batch
+//! The thread that polls Kafka assigns and revokes; a delivery asks before it seals a batch. So a batch
 //! of a partition that was taken away is dropped, and one that is being inserted is waited for
-//! (promise D5 of `docs/invariants.md`).
+//! (promise D5 of `docs/invariants.md`). Of a partition there is one delivery at a time, and while there is, only that
+//! one commits: another's commit would take its seal away.
 
 use crate::locked::locked;
 use std::collections::HashMap;
@@ -73,14 +74,22 @@ impl Ownership {
         self.lock().get(partition).is_some_and(|owned| owned.assignment == assignment && !owned.leaving)
     }
 
-    /// Begins the delivery of a batch; false where it is void. Each true is followed by [`Self::end`].
+    /// Begins the delivery of a batch, once no position of its partition is being committed; false where it is void.
+    /// Each true is followed by [`Self::end`].
     pub fn begin(&self, partition: &Partition, assignment: u64) -> bool {
-        match self.lock().get_mut(partition) {
-            Some(owned) if owned.assignment == assignment && !owned.leaving => {
-                owned.delivering = true;
-                true
+        let mut lock = self.lock();
+        loop {
+            match lock.get_mut(partition) {
+                Some(owned) if owned.assignment == assignment && !owned.leaving => {
+                    if !owned.committing {
+                        owned.delivering = true;
+                        return true;
+                    }
+                }
+                _ => return false,
             }
-            _ => false,
+            // The brokers answer a commit within its request's time, or librdkafka says that they do not.
+            lock = self.changed.wait(lock).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -94,7 +103,7 @@ impl Ownership {
         self.changed.notify_all();
     }
 
-    /// Partitions whose done position is not committed: the assignment, and that position.
+    /// Partitions without a delivery whose done position is not committed: the assignment, and that position.
     pub fn uncommitted(&self) -> Vec<(Partition, u64, i64)> {
         let lock = self.lock();
         let rest = lock.iter().filter(|(_, owned)| !owned.delivering && owned.done != owned.committed);
@@ -113,27 +122,47 @@ impl Ownership {
         }
     }
 
-    /// Commits, unless the partition was taken away. A revocation waits until that is over. The brokers look only
-    /// at the member's generation: what it commits after it has joined again would be taken, whoever has the
-    /// partition then.
+    /// Commits for the delivery that is under way, unless the partition was taken away. A revocation waits until that
+    /// is over. The brokers look only at the member's generation: what it commits after it has joined again would be
+    /// taken, whoever has the partition then.
     pub fn committing<T>(
         &self,
         partition: &Partition,
         assignment: u64,
         commit: impl FnOnce() -> T,
     ) -> Option<T> {
-        let mark = |committing: bool| match self.lock().get_mut(partition) {
-            Some(owned) if owned.assignment == assignment && !(committing && owned.leaving) => {
-                owned.committing = committing;
-                true
-            }
-            _ => false,
-        };
-        if !mark(true) {
-            return None;
+        self.committing_if(partition, assignment, |_| true, commit)
+    }
+
+    /// The same for what [`Self::uncommitted`] gave, unless a delivery has begun or ended since, or somebody else commits
+    /// it.
+    pub fn committing_finished<T>(
+        &self,
+        (partition, assignment, done): &(Partition, u64, i64),
+        commit: impl FnOnce() -> T,
+    ) -> Option<T> {
+        let is_so_still = |owned: &Owned| !owned.delivering && !owned.committing && owned.done == Some(*done);
+        self.committing_if(partition, *assignment, is_so_still, commit)
+    }
+
+    fn committing_if<T>(
+        &self,
+        partition: &Partition,
+        assignment: u64,
+        may: impl FnOnce(&Owned) -> bool,
+        commit: impl FnOnce() -> T,
+    ) -> Option<T> {
+        let current = |owned: &&mut Owned| owned.assignment == assignment;
+        {
+            let mut lock = self.lock();
+            let owned =
+                lock.get_mut(partition).filter(current).filter(|owned| !owned.leaving && may(owned))?;
+            owned.committing = true;
         }
         let committed = commit();
-        mark(false);
+        if let Some(owned) = self.lock().get_mut(partition).filter(current) {
+            owned.committing = false;
+        }
         self.changed.notify_all();
         Some(committed)
     }
@@ -266,6 +295,41 @@ mod tests {
         assert_eq!(commit.join().unwrap(), Some(()));
         assert_eq!(revocation.join().unwrap(), [(partition(), 7)]);
         assert_eq!(ownership.committing(&partition(), 1, || ()), None);
+    }
+
+    #[test]
+    fn a_finished_position_is_committed_by_one_and_never_when_a_delivery_has_begun_since() {
+        let ownership = Arc::new(Ownership::default());
+        ownership.assign(partition(), 1, Some(3));
+        // Somebody asks, and then another one begins a delivery, seals its range, and ends it.
+        let found = ownership.uncommitted().remove(0);
+        assert!(ownership.begin(&partition(), 1));
+        assert_eq!(ownership.committing_finished(&found, || ()), None);
+        let nested = ownership.committing(&partition(), 1, || ownership.committing_finished(&found, || ()));
+        assert_eq!(nested, Some(None));
+        ownership.end(&partition(), 1, Some(5));
+        assert_eq!(ownership.committing_finished(&found, || ()), None, "it would go back to 3");
+
+        let found = ownership.uncommitted().remove(0);
+        let (begun, ends) = (std::sync::mpsc::channel(), std::sync::mpsc::channel());
+        let (other, again) = (ownership.clone(), found.clone());
+        let commit = std::thread::spawn(move || {
+            other.committing_finished(&again, || {
+                begun.0.send(()).unwrap();
+                ends.1.recv().unwrap();
+            })
+        });
+        begun.1.recv().unwrap();
+        assert_eq!(ownership.committing_finished(&found, || ()), None);
+        let other = ownership.clone();
+        let delivery = std::thread::spawn(move || {
+            assert!(other.begin(&partition(), 1));
+            other.is_committing(&partition())
+        });
+        assert!(ownership.is_committing(&partition()));
+        ends.0.send(()).unwrap();
+        assert_eq!(commit.join().unwrap(), Some(()));
+        assert!(!delivery.join().unwrap(), "it began when the commit was over");
     }
 
     #[test]
