@@ -78,12 +78,20 @@ def guess(number):
 SECONDS = {b"%02d." % second: second * 1_000_000 for second in range(60)}
 
 
-class Minutes(dict):
-    """The microseconds of `2024-05-06T07:08:`, by the text: changes that come together were mostly made in the same."""
+class Seconds(dict):
+    """The microseconds of `2024-05-06T07:08:09.`, by the text: changes that come together were mostly made in the same second,
+    and those of one minute need its day only once."""
+
+    def __init__(self):
+        super().__init__()
+        self.minutes = {}
 
     def __missing__(self, text):
-        check(text[10:11] in b"Tt ")
-        micros = self[text] = from_text(text[:-1], False)
+        minute, second = text[:17], text[17:]
+        if minute not in self.minutes:
+            check(minute[10:11] in b"Tt ")
+            self.minutes[minute] = from_text(minute[:-1], False)
+        micros = self[text] = self.minutes[minute] + SECONDS[second]
         return micros
 
 
@@ -100,10 +108,12 @@ def all_alike(offsets, data):
         return None
     if not all(digits.isdigit() for digits in behind_point):
         return None
-    minutes, unit = Minutes(), 10 ** (6 - digits)
-    cells = iter_unpack(f"17s3s{digits}sx", data)
+    seconds, unit = Seconds(), 10 ** (6 - digits)
+    cells = iter_unpack(f"20s{digits}sx", data)
     try:
-        return [minutes[minute] + SECONDS[second] + unit * int(fraction) for minute, second, fraction in cells]
+        if unit == 1:
+            return [seconds[second] + int(fraction) for second, fraction in cells]
+        return [seconds[second] + unit * int(fraction) for second, fraction in cells]
     except (KeyError, ValueError):
         return None
 
