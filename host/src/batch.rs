@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::chaos::{self, Bug};
 use crate::config::BatchLimits;
@@ -226,14 +226,18 @@ impl OpenBatch {
     pub fn is_due(&self, limits: &BatchLimits, now: Instant) -> bool {
         match self.sealed_last {
             Some(last) => self.batch.last >= last,
-            None => {
-                let age_ms = now.saturating_duration_since(self.opened).as_millis();
-                !self.batch.records.is_empty()
-                    && (self.batch.records.len() >= limits.rows as usize
-                        || self.batch.arena.len() >= limits.bytes as usize
-                        || age_ms >= u128::from(limits.linger_ms))
-            }
+            None => self.ages_out(limits).is_some_and(|at| {
+                self.batch.records.len() >= limits.rows as usize
+                    || self.batch.arena.len() >= limits.bytes as usize
+                    || now >= at
+            }),
         }
+    }
+
+    /// When it is to be closed for its age alone; never while it is empty, or where its range was sealed before.
+    pub fn ages_out(&self, limits: &BatchLimits) -> Option<Instant> {
+        let ages = self.sealed_last.is_none() && !self.batch.records.is_empty();
+        ages.then(|| self.opened + Duration::from_millis(limits.linger_ms.into()))
     }
 
     /// The offset of its last record, if it has one.
@@ -287,8 +291,18 @@ mod tests {
         assert!(!filled(None, &[0, 1]).takes(&record(2, b"1234567"), &LIMITS));
         assert!(filled(None, &[0, 1]).takes(&record(2, b"123456"), &LIMITS));
         assert!(!filled(None, &[0]).is_due(&LIMITS, now));
-        assert!(filled(None, &[0]).is_due(&LIMITS, now + std::time::Duration::from_millis(200)));
+        assert!(filled(None, &[0]).is_due(&LIMITS, now + Duration::from_millis(200)));
         assert!(filled(None, &[0, 1, 2]).is_due(&LIMITS, now));
+    }
+
+    #[test]
+    fn a_batch_says_when_it_is_to_be_closed_for_its_age() {
+        let batch = filled(None, &[0]);
+        let at = batch.ages_out(&LIMITS).expect("it has a record");
+        assert!(!batch.is_due(&LIMITS, at - Duration::from_millis(1)) && batch.is_due(&LIMITS, at));
+        let empty = OpenBatch::new("t".into(), 0, 0, None, Instant::now());
+        assert!(empty.ages_out(&LIMITS).is_none() && !empty.is_due(&LIMITS, at));
+        assert!(filled(Some(7), &[0]).ages_out(&LIMITS).is_none(), "its range was sealed before");
     }
 
     #[test]
@@ -301,7 +315,7 @@ mod tests {
     fn a_sealed_range_is_cut_where_it_was_sealed_whatever_the_limits() {
         let batch = filled(Some(7), &[0, 1, 2, 3, 4, 6]);
         assert!(!batch.takes(&record(8, b""), &LIMITS));
-        assert!(!batch.is_due(&LIMITS, Instant::now() + std::time::Duration::from_secs(9)));
+        assert!(!batch.is_due(&LIMITS, Instant::now() + Duration::from_secs(9)));
         assert_eq!(batch.close().last, 7);
         assert!(filled(Some(7), &[0, 7]).is_due(&LIMITS, Instant::now()));
     }

@@ -80,6 +80,8 @@ pub struct KafkaInput {
     /// Since when nothing is polled, for want of room.
     held: Option<Instant>,
     open_bytes: usize,
+    /// When the next open batch is to be closed for its age.
+    due: Option<Instant>,
     taken: u64,
     /// The topics that are subscribed to by name.
     topics: Vec<String>,
@@ -142,6 +144,7 @@ pub fn open(
         paused: false,
         held: None,
         open_bytes: 0,
+        due: None,
         taken: 0,
         topics: topics
             .iter()
@@ -192,7 +195,7 @@ impl KafkaInput {
                 continue;
             }
             let left = bounds.max_records.map_or(POLLS, |max| POLLS.min(max.saturating_sub(self.taken)));
-            let mut wait = POLL;
+            let mut wait = self.until_due();
             let mut idle = false;
             for _ in 0..left {
                 if !self.poll(wait)? {
@@ -422,12 +425,21 @@ impl KafkaInput {
     fn close_due(&mut self, now: Instant) {
         let all = self.open_bytes > MAX_OPEN_BYTES;
         self.pace.refresh(self.consumer.context().feeds(), self.partitions.keys());
+        self.due = None;
         for (partition, reading) in &mut self.partitions {
             let limits = BatchLimits { linger_ms: self.pace.linger_ms(partition), ..self.limits };
             let before = reading.bytes();
             self.ready.extend(reading.close_due(&limits, now, all));
             self.open_bytes = self.open_bytes + reading.bytes() - before;
+            self.due = self.due.into_iter().chain(reading.ages_out(&limits)).min();
         }
+    }
+
+    /// How long a poll may wait: until a batch is to be closed, whatever comes.
+    fn until_due(&self) -> Duration {
+        let Some(due) = self.due else { return POLL };
+        // librdkafka takes whole milliseconds, and what it cuts off would be one more turn.
+        (due.saturating_duration_since(Instant::now()) + Duration::from_millis(1)).min(POLL)
     }
 
     /// A sealed range that is not complete yet is left: its seal stays in the commit.

@@ -104,6 +104,11 @@ impl Reading {
         }
     }
 
+    /// When the open batch is to be closed for its age.
+    pub fn ages_out(&self, limits: &BatchLimits) -> Option<Instant> {
+        self.open.as_ref()?.ages_out(limits)
+    }
+
     /// Closes the open batch at the end of a run. A sealed range that is not complete yet is left: its seal
     /// stays in the commit.
     pub fn close_unsealed(&mut self) -> Option<SourceBatch> {
