@@ -12,7 +12,7 @@ BUILD := cargo build --quiet --workspace --exclude fuzz --test it
 # For runs that compute for minutes: the host is compiled like its dependencies.
 OPTIMIZED := --config 'profile.dev.package.host.opt-level=2'
 
-.PHONY: help demo clean-demo test properties swaps tenants model lint fmt bench bench-servers bench-rivals bench-latency bench-memory bench-host count fuzz api-fuzz hostile zoo chaos soak guests guests-runtime stack-up stack-down check
+.PHONY: help demo clean-demo test properties swaps tenants model lint fmt bench bench-all bench-servers bench-rivals bench-latency bench-memory bench-host count fuzz api-fuzz hostile zoo chaos soak guests guests-runtime stack-up stack-down check
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -67,9 +67,20 @@ bench: ## the hot path against the same work written natively
 	@$(MAKE) guests >&2
 	cargo bench -p host
 
+bench-all: ## all tables of docs/performance.md, two hours: nothing else should run
+	@$(MAKE) guests-runtime bench
+	@$(MAKE) bench-servers
+	@$(MAKE) bench-servers BENCH_ARGS=--cores=1
+	@$(MAKE) bench-rivals
+	@$(MAKE) bench-latency
+	@$(MAKE) bench-memory
+	cargo bench -p host -- --long=100000000
+	@$(MAKE) tenants
+	host/benches/count.sh profile avx2
+
 bench-servers: export STACK_DIR ?= $(or $(TMPDIR),/tmp)/rowgate-bench-$(shell id -u)
 bench-servers: export PORT_BASE ?= 19600
-bench-servers: ## the host between real servers, against what each of these does alone: BENCH_ARGS='--events=1000000 --rounds=9'
+bench-servers: ## the host between real servers, against what each of these does alone: BENCH_ARGS='--events=1000000 --rounds=9 --cores=1'
 	@$(STACK) install
 	@$(STACK) fetch
 	@$(STACK) up kafka clickhouse
@@ -93,7 +104,7 @@ bench-memory: bench-host ## what the host has in memory, idle and after 10,000,0
 bench-host:
 	@$(STACK) install
 	@$(STACK) fetch
-	@[ "$$HOST" != "$(CARGO_TARGET_DIR)/release/host" ] || cargo build --quiet --release -p host --bin host
+	@[ "$$HOST" != "$(CARGO_TARGET_DIR)/release/host" ] || cargo bench --quiet -p host --no-run
 
 count: ## the instructions that the hot path takes, against the figure on record: 3 % more fails
 	@host/benches/count.sh

@@ -8,7 +8,8 @@
 //! design of the first part, for a profiler; `--languages` runs nothing but the transforms in JavaScript and in Python,
 //! which otherwise are the last part where they are built; `--count=WAY` runs the twin once for a counter of
 //! instructions, and nothing else; `--long=RECORDS` runs the host over so many records, and shows whether it grows or
-//! slows down; `--servers` compares the host as a process with what the servers that the environment names do alone.
+//! slows down; `--servers` compares the host as a process with what the servers that the environment names do alone, on
+//! so many processors as `--cores=` says.
 
 mod consumer;
 mod corpus;
@@ -103,7 +104,8 @@ fn run(arguments: &[String]) -> Result<bool> {
             None => Ok(usual),
         };
         let (events, rounds) = (number("--events=", 1_000_000)?, number("--rounds=", 9)?);
-        servers::run(events, rounds, number("--partitions=", 2)? as i32)?;
+        let (partitions, cores) = (number("--partitions=", 2)?, number("--cores=", usize::MAX)?);
+        servers::run(events, rounds, partitions as i32, cores)?;
         return Ok(true);
     }
     let settings = if arguments.iter().any(|argument| argument == "--quick") { QUICK } else { FULL };

@@ -18,6 +18,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
@@ -92,11 +93,13 @@ impl Servers {
     }
 }
 
-/// Compares, prints a table, and says whether nothing was lost on the way.
+/// Compares, prints a table, and says whether nothing was lost on the way. What is compared has so many `cores` at most; the
+/// servers have all.
 ///
 /// # Errors
 /// A server that is away, and rows that are not all there.
-pub fn run(events: usize, rounds: usize, partitions: i32) -> Result<()> {
+pub fn run(events: usize, rounds: usize, partitions: i32, cores: usize) -> Result<()> {
+    let processors = keep_to(cores)?;
     let servers = Servers::from_environment()?;
     let runtime = Runtime::new()?;
     let client = reqwest::Client::new();
@@ -125,11 +128,20 @@ pub fn run(events: usize, rounds: usize, partitions: i32) -> Result<()> {
         };
         runs[3].push(measured(events, inserted)?);
     }
-    report(&corpus, rounds, partitions, &runs);
+    report(&corpus, rounds, partitions, processors, &runs);
     for table in [TABLE, COPY] {
         runtime.block_on(servers.query(&client, &format!("DROP TABLE {table}")))?;
     }
     Ok(())
+}
+
+/// Keeps this process, and those that it starts, to so many processors. Returns how many it has, and had.
+fn keep_to(cores: usize) -> Result<(usize, usize)> {
+    let all = sched_getaffinity(None).context("asking for this process's processors")?;
+    let mut kept = CpuSet::new();
+    (0..CpuSet::MAX_CPU).filter(|cpu| all.is_set(*cpu)).take(cores).for_each(|cpu| kept.set(cpu));
+    sched_setaffinity(None, &kept).with_context(|| format!("keeping to {cores} processors"))?;
+    Ok((kept.count() as usize, all.count() as usize))
 }
 
 /// What one run came to.
@@ -273,11 +285,17 @@ async fn insert(
     Ok(begin.elapsed())
 }
 
-fn report(corpus: &Corpus, rounds: usize, partitions: i32, runs: &[Vec<Run>; 4]) {
+fn report(
+    corpus: &Corpus,
+    rounds: usize,
+    partitions: i32,
+    (processors, all): (usize, usize),
+    runs: &[Vec<Run>; 4],
+) {
     let bytes = corpus.value_bytes() as f64 / corpus.len() as f64;
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
     println!(
-        "\n{} events of {bytes:.0} bytes, {partitions} partitions, {rounds} rounds, {processors} processors",
+        "\n{} events of {bytes:.0} bytes, {partitions} partitions, {rounds} rounds; what is compared has {processors} of \
+         {all} processors",
         corpus.len()
     );
     println!("{:<36}{:>12}{:>8}{:>14}   ratio", "", "events/s", "MB/s", "CPU us/event");
