@@ -37,7 +37,7 @@ const MAX: usize = 4;
 const BYTES_OF_PAIR: usize = 16 << 20;
 /// One pair has as much as two, so that a batch is prepared while the one before it is written.
 const LEAST_BYTES: usize = 2 * BYTES_OF_PAIR;
-/// How many these may be. All channels have room for so many, so that batches of one partition that waits do not keep others
+/// How many they may be. All channels have room for so many, so that batches of one partition that waits do not keep others
 /// from being prepared and written.
 const MAX_BATCHES: usize = 64;
 /// The longest wait for these, before it is asked whether to go on.
@@ -186,7 +186,7 @@ pub(super) struct Workers<'scope, 'env> {
     like: Option<Deliverer<'static>>,
     under_way: Arc<UnderWay>,
     ways: Vec<Way>,
-    /// Which of them a partition's batches go.
+    /// Which of them a partition's batches take.
     of: HashMap<Partition, usize>,
     threads: Vec<ScopedJoinHandle<'scope, Result<()>>>,
 }
