@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use sha2::{Digest as _, Sha256};
-use wasmtime::component::{HasSelf, Linker};
+use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
 use self::answer::{Answer, Asked};
@@ -60,6 +60,8 @@ const MAX_REASON_BYTES: usize = 1024;
 #[derive(Clone)]
 pub struct Transform {
     pre: TransformPre<State>,
+    /// As long as it is held here, who loads the same has the same.
+    _component: Arc<Component>,
     sandbox: Sandbox,
     params: Arc<Vec<(String, String)>>,
     limits: SandboxLimits,
@@ -125,6 +127,7 @@ impl Transform {
         });
         let transform = Transform {
             pre: pre.usage()?,
+            _component: component,
             sandbox: sandbox.clone(),
             params: Arc::new(params),
             limits,

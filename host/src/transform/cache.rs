@@ -46,6 +46,7 @@ pub struct Cache {
 }
 
 /// What native code is made of: the component, and everything that makes the same component other code.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Identity {
     header: String,
     file: String,

@@ -3,14 +3,16 @@
 
 mod child;
 mod code;
+mod shared;
 
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow};
 use wasmtime::component::Component;
 
 pub(super) use self::code::Code;
+pub(super) use self::shared::Shared;
 pub use super::cache::Cache;
 use super::cache::Identity;
 use super::engine::Engine;
@@ -29,7 +31,7 @@ pub enum Compiler {
 }
 
 /// What compiling one component may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CompileLimits {
     /// Address space of the compiling process, MiB.
     pub memory_mib: u64,
@@ -74,7 +76,7 @@ pub struct Compiling {
 }
 
 impl Compiling {
-    /// A component, ready to be instantiated: from the cache, else compiled.
+    /// A component, ready to be instantiated: one that is in use, from the cache, else compiled.
     ///
     /// # Errors
     /// A component that does not compile, or is too expensive to (exit 2): another attempt ends the same. A
@@ -84,31 +86,34 @@ impl Compiling {
         engine: &Engine,
         bytes: &[u8],
         limits: CompileLimits,
-    ) -> Result<Component> {
+    ) -> Result<Arc<Component>> {
         let identity = Identity::of(engine, bytes);
-        if let Some(component) = self.kept(engine, &identity, limits) {
+        if let Some(component) = self.known(engine, &identity, limits) {
             return Ok(component);
         }
         let (_turn, waited) = turn();
         // Pipelines that start together may have the same transform: who was before has compiled it.
-        if let Some(component) = waited.then(|| self.kept(engine, &identity, limits)).flatten() {
+        if let Some(component) = waited.then(|| self.known(engine, &identity, limits)).flatten() {
             return Ok(component);
         }
         let begin = Instant::now();
         let code = self.compiler.compile(engine, bytes, limits)?;
         tracing::debug!(ms = begin.elapsed().as_millis(), bytes = code.bytes(), "component compiled");
         self.cache.save(&identity, &code);
-        code.load(engine).context("the compiled component cannot be loaded")
+        let component = code.load(engine).context("the compiled component cannot be loaded")?;
+        Ok(engine.shared.share(&identity, limits, component))
     }
 
-    /// What is in the cache and can be used.
-    fn kept(&self, engine: &Engine, identity: &Identity, limits: CompileLimits) -> Option<Component> {
+    /// What is in use, or in the cache and can be used.
+    fn known(&self, engine: &Engine, identity: &Identity, limits: CompileLimits) -> Option<Arc<Component>> {
+        if let Some(component) = engine.shared.get(identity, limits) {
+            return Some(component);
+        }
         let loaded = self.cache.load(identity, limits.code_bytes())?.load(engine);
-        loaded
-            .inspect_err(|error| {
-                tracing::warn!("native code in the cache cannot be used, compiling: {error:#}")
-            })
-            .ok()
+        let loaded = loaded.inspect_err(|error| {
+            tracing::warn!("native code in the cache cannot be used, compiling: {error:#}")
+        });
+        Some(engine.shared.share(identity, limits, loaded.ok()?))
     }
 }
 

@@ -9,6 +9,7 @@ use wasmtime::{
     Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, RegallocAlgorithm,
 };
 
+use super::compile::Shared;
 use super::limits::{SandboxLimits, SandboxProfile};
 
 /// How often the epoch advances; the grain of `limits.time_ms`.
@@ -37,6 +38,8 @@ pub(super) const FEATURES: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
 #[derive(Clone)]
 pub struct Engine {
     pub(super) inner: wasmtime::Engine,
+    /// What it has loaded.
+    pub(super) shared: Arc<Shared>,
     _ticker: Arc<Ticker>,
 }
 
@@ -56,7 +59,7 @@ impl Engine {
         let inner = engine(&config)?;
         let alive = Arc::new(());
         start_ticker(inner.weak(), Arc::downgrade(&alive))?;
-        Ok(Engine { inner, _ticker: Arc::new(Ticker { _alive: alive }) })
+        Ok(Engine { inner, shared: Arc::default(), _ticker: Arc::new(Ticker { _alive: alive }) })
     }
 }
 
