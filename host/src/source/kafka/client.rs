@@ -23,9 +23,10 @@ pub(super) fn settings(source: &Kafka) -> ClientConfig {
         .set("queued.min.messages", "20000")
         .set("queued.max.messages.kbytes", "32768")
         // What is asked for at once comes as producers compressed it, and takes many times that where it is unpacked;
-        // the bound on the queue above is looked at before that. A record that is larger comes all the same.
-        .set("fetch.message.max.bytes", "1048576")
-        .set("fetch.max.bytes", "8388608")
+        // the bound on the queue above is looked at before that. A record that is larger comes all the same. One partition
+        // may have all of it: nothing else is on its way from a broker until it is there.
+        .set("fetch.message.max.bytes", "4194304")
+        .set("fetch.max.bytes", "4194304")
         // A broker that comes back is found within seconds, and a request that it lost is not waited for.
         .set("reconnect.backoff.max.ms", "2000")
         .set("socket.timeout.ms", "10000")
