@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How long a commit in PostgreSQL takes to be a visible row in ClickHouse, and how much of that the host adds.
 
-    HOST=path/of/the/host latency.py [--seconds 60] [--rate 20] [--linger-ms 50]
+    HOST=path/of/the/host latency.py [--seconds 60] [--rate 20] [--linger-ms 50] [--inserts-per-second 20]
 
 All clocks are this machine's. A commit is when psql has its answer; a record is written when Kafka's timestamp of it says,
 which the connector sets when it hands it to its producer; a row is visible when the answer to a query shows it, of which one follows
@@ -99,7 +99,7 @@ def measure(given: argparse.Namespace) -> str | None:
         try:
             stack("connector", name)
             topic = f"{name}.public.my_table"
-            command, settings = host_command(env, name, topic, name, "--linger-ms", str(given.linger_ms))
+            command, settings = host_command(env, name, topic, name, "--linger-ms", str(given.linger_ms), "--inserts-per-second", str(given.inserts_per_second))
             with Process(command, work(env) / "host.log", settings) as host:
                 return report(given, *commit(given, env, psql, host, name), topic)
         finally:
@@ -149,7 +149,7 @@ def report(given: argparse.Namespace, commits: dict[str, float], rows: list[tupl
         record, row = written[offsets[name]], seen[offsets[name]]
         for values, took_s in zip(parts.values(), (record - committed, row - record, row - committed)):
             values.append(took_s * 1000)
-    say(f"{len(parts['commit to row'])} commits, {given.rate:g} a second, linger {given.linger_ms} ms, {machine()}; "
+    say(f"{len(parts['commit to row'])} commits, {given.rate:g} a second, linger {given.linger_ms} ms, {given.inserts_per_second} inserts a second at most, {machine()}; "
         f"ClickHouse was asked every {watcher.period_ms:.1f} ms\n{'ms':<28}{'p50':>8}{'p90':>8}{'p99':>8}{'most':>8}")
     for what, values in parts.items():
         say(f"{what:<28}" + "".join(f"{percentile(values, percent):>8.0f}" for percent in (50, 90, 99, 100)))
@@ -164,4 +164,6 @@ if __name__ == "__main__":
     options.add_argument("--seconds", type=float, default=60)
     options.add_argument("--rate", type=float, default=20, help="commits a second")
     options.add_argument("--linger-ms", type=int, default=50, help="the host's")
+    # With the host's default of 10, the batches of one partition are 100 ms apart, whatever they may linger.
+    options.add_argument("--inserts-per-second", type=int, default=20, help="the host's")
     sys.exit(main(measure, options.parse_args()))
