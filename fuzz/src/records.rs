@@ -65,8 +65,7 @@ pub(crate) fn outcomes(decoder: &mut Decoder, make: impl Fn() -> Batch) {
 }
 
 fn batch(bytes: &[u8], headers: &[IncomingHeader<'_>]) -> Batch {
-    let now = Instant::now();
-    let mut open = OpenBatch::new("server.public.t".into(), 0, 0, None, now);
+    let mut open = OpenBatch::new("server.public.t".into(), 0, 0, None, Instant::now());
     for (offset, record) in (0..).zip(bytes.split(|byte| *byte == 0)) {
         let mut parts = record.splitn(2, |byte| *byte == b'\n');
         // Without a line's end there is no key.
@@ -75,7 +74,7 @@ fn batch(bytes: &[u8], headers: &[IncomingHeader<'_>]) -> Batch {
             (value, _) => (None, value),
         };
         let value = value.filter(|value| !value.is_empty());
-        open.push(&Incoming { offset, timestamp_ms: None, key, value, headers }, now);
+        open.push(&Incoming { offset, timestamp_ms: None, key, value, headers });
     }
     open.close()
 }

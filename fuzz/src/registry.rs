@@ -81,13 +81,12 @@ pub(crate) fn framing(bytes: &[u8]) {
 }
 
 fn batch(key: Option<&[u8]>, value: &[u8], names: &HeaderNames, headers: &[(&str, &[u8])]) -> Batch {
-    let now = Instant::now();
-    let mut open = OpenBatch::new("server.public.t".into(), 0, 0, None, now);
+    let mut open = OpenBatch::new("server.public.t".into(), 0, 0, None, Instant::now());
     let headers: Vec<_> =
         headers.iter().filter_map(|(name, value)| Some((names.find(name)?, Some(*value)))).collect();
     for offset in 0..2 {
         let value = Some(value);
-        open.push(&Incoming { offset, timestamp_ms: None, key, value, headers: &headers }, now);
+        open.push(&Incoming { offset, timestamp_ms: None, key, value, headers: &headers });
     }
     open.close()
 }

@@ -133,7 +133,8 @@ impl HeaderNames {
 #[derive(Debug)]
 pub struct OpenBatch {
     batch: Batch,
-    opened: Instant,
+    /// From when on its age counts.
+    since: Instant,
     /// A range that was sealed before is cut where it was cut then, whatever the limits say.
     sealed_last: Option<i64>,
 }
@@ -171,13 +172,20 @@ pub struct Incoming<'a> {
 pub type IncomingHeader<'a> = (&'a Arc<str>, Option<&'a [u8]>);
 
 impl OpenBatch {
-    /// An empty batch whose range begins at `first`. With `sealed_last` the range is closed there.
-    pub fn new(topic: Arc<str>, partition: i32, first: i64, sealed_last: Option<i64>, now: Instant) -> Self {
+    /// An empty batch whose range begins at `first`, and whose age counts from `since` on. With `sealed_last` the range is
+    /// closed there.
+    pub fn new(
+        topic: Arc<str>,
+        partition: i32,
+        first: i64,
+        sealed_last: Option<i64>,
+        since: Instant,
+    ) -> Self {
         let sealed_last = sealed_last.filter(|_| !chaos::has(Bug::OtherCutOnReplay));
         let (arena, records, headers) = (vec![], vec![], vec![]);
         let last = first - 1;
         let batch = Batch { topic, partition, epoch: 0, first, last, arena, records, headers };
-        OpenBatch { batch, opened: now, sealed_last }
+        OpenBatch { batch, since, sealed_last }
     }
 
     /// Makes room for as much as `like` has, so that filling it does not move what is there already.
@@ -201,11 +209,8 @@ impl OpenBatch {
     }
 
     /// Copies `record` in. Offsets must ascend.
-    pub fn push(&mut self, record: &Incoming<'_>, now: Instant) {
+    pub fn push(&mut self, record: &Incoming<'_>) {
         debug_assert!(record.offset > self.batch.last);
-        if self.batch.records.is_empty() {
-            self.opened = now;
-        }
         let mut copy = |bytes: &[u8]| {
             let start = self.batch.arena.len() as u32;
             self.batch.arena.extend_from_slice(bytes);
@@ -237,7 +242,7 @@ impl OpenBatch {
     /// When it is to be closed for its age alone; never while it is empty, or where its range was sealed before.
     pub fn ages_out(&self, limits: &BatchLimits) -> Option<Instant> {
         let ages = self.sealed_last.is_none() && !self.batch.records.is_empty();
-        ages.then(|| self.opened + Duration::from_millis(limits.linger_ms.into()))
+        ages.then(|| self.since + Duration::from_millis(limits.linger_ms.into()))
     }
 
     /// The offset of its last record, if it has one.
@@ -279,7 +284,7 @@ mod tests {
         for offset in offsets {
             let record = record(*offset, b"ab");
             assert!(batch.takes(&record, &LIMITS));
-            batch.push(&record, now);
+            batch.push(&record);
         }
         batch
     }
@@ -329,12 +334,9 @@ mod tests {
         assert_eq!(names.find("c"), None);
         let now = Instant::now();
         let mut open = OpenBatch::new("t".into(), 0, 0, None, now);
-        open.push(
-            &Incoming { headers: &[(a, Some(b"1")), (b, None), (a, Some(b"2"))], ..record(0, b"x") },
-            now,
-        );
-        open.push(&record(1, b"y"), now);
-        open.push(&Incoming { headers: &[(b, Some(b""))], ..record(2, b"z") }, now);
+        open.push(&Incoming { headers: &[(a, Some(b"1")), (b, None), (a, Some(b"2"))], ..record(0, b"x") });
+        open.push(&record(1, b"y"));
+        open.push(&Incoming { headers: &[(b, Some(b""))], ..record(2, b"z") });
         let batch = open.close();
         let found = |record, name| batch.header(record, name);
         assert_eq!((found(0, "a"), found(0, "b"), found(1, "a")), (Some(&b"2"[..]), None, None));

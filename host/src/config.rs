@@ -380,7 +380,7 @@ pub struct BatchLimits {
     pub rows: u32,
     /// Bytes of keys and values; 1 KiB to 64 MiB. A record that is larger alone makes a batch.
     pub bytes: u32,
-    /// Milliseconds since its first record; 1 to 60,000.
+    /// Milliseconds since the partition's batch before it was closed; 1 to 60,000.
     pub linger_ms: u32,
 }
 

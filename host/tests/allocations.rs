@@ -57,14 +57,13 @@ fn event(id: usize) -> String {
 
 fn batch(first: usize, records: usize) -> Batch {
     let limits = BatchLimits { rows: u32::MAX, bytes: u32::MAX, linger_ms: 1_000 };
-    let now = Instant::now();
-    let mut open = OpenBatch::new("a.s.t".into(), 0, first as i64, None, now);
+    let mut open = OpenBatch::new("a.s.t".into(), 0, first as i64, None, Instant::now());
     for id in first..first + records {
         let (key, value) = (format!(r#"{{"id":{id}}}"#), event(id));
         let (key, value) = (Some(key.as_bytes()), Some(value.as_bytes()));
         let record = Incoming { offset: id as i64, timestamp_ms: None, key, value, headers: &[] };
         assert!(open.takes(&record, &limits));
-        open.push(&record, now);
+        open.push(&record);
     }
     open.close()
 }

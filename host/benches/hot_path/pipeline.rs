@@ -146,13 +146,13 @@ impl<S: Step> Pipeline<S> {
 
     /// The records copied into a batch, as the source does.
     fn batch(&mut self, first: i64, records: &[Record<'_>]) -> Batch {
-        let now = Instant::now();
-        let mut open = OpenBatch::new(self.topic.clone(), 0, first, None, now).with_room(self.room);
+        let mut open =
+            OpenBatch::new(self.topic.clone(), 0, first, None, Instant::now()).with_room(self.room);
         for (offset, (key, value)) in (first..).zip(records) {
             let (key, value) = (Some(*key), Some(*value));
             let record = Incoming { offset, timestamp_ms: None, key, value, headers: &[] };
             assert!(open.takes(&record, &BATCH));
-            open.push(&record, now);
+            open.push(&record);
         }
         let batch = open.close();
         self.room = Room::of(&batch);

@@ -473,7 +473,7 @@ pub const KEYS: &[Key] = &[
         .flag("batch-bytes")
         .default("16777216")
         .under(BATCHES),
-    Key::new("linger_ms", "MS", "Milliseconds after which a batch closes that is not full; longer where inserts_per_second says so")
+    Key::new("linger_ms", "MS", "Milliseconds at least between two batches of a partition that are not full; more where inserts_per_second says so")
         .flag("linger-ms")
         .default("1000")
         .under(BATCHES),

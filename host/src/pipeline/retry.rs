@@ -152,9 +152,8 @@ impl Retrier {
     /// # Errors
     /// What would end a run, too: a table that does not fit, a registry that refuses.
     pub fn prepare(&mut self, of: &Place, letters: &[Letter]) -> Result<Option<Tried>> {
-        let now = Instant::now();
         let first = letters.first().map_or(0, |letter| letter.offset);
-        let mut open = OpenBatch::new(of.topic.as_str().into(), of.partition, first, None, now);
+        let mut open = OpenBatch::new(of.topic.as_str().into(), of.partition, first, None, Instant::now());
         let mut fates = vec![Fate::Filtered; letters.len()];
         // One batch is of one life of its topic: the last one that is here.
         let epoch = letters.iter().map(|letter| letter.epoch).max().unwrap_or_default();
@@ -179,7 +178,7 @@ impl Retrier {
                 value: letter.value.as_deref(),
                 headers: &headers,
             };
-            open.push(&record, now);
+            open.push(&record);
         }
         let mut batch = open.close();
         batch.epoch = epoch;

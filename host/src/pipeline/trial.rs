@@ -68,7 +68,7 @@ impl Captured {
                 value: part(record.value),
                 headers: &headers,
             };
-            open.push(&incoming, now);
+            open.push(&incoming);
         }
         let mut batch_of = open.close();
         batch_of.epoch = batch.epoch;

@@ -303,7 +303,7 @@ impl KafkaInput {
                 "the position was set back: rows of offsets before {written_to} are looked up before they are inserted"
             );
         }
-        let reading = Reading::new(partition.clone(), assignment, position, incarnation);
+        let reading = Reading::new(partition.clone(), assignment, position, incarnation, Instant::now());
         self.partitions.insert(partition, reading);
         self.pace.assignment_changed();
         if self.paused {
@@ -446,7 +446,7 @@ impl KafkaInput {
     fn close_all(&mut self) {
         for reading in self.partitions.values_mut() {
             let before = reading.bytes();
-            self.ready.extend(reading.close_unsealed());
+            self.ready.extend(reading.close_unsealed(Instant::now()));
             self.open_bytes = self.open_bytes + reading.bytes() - before;
         }
     }

@@ -195,7 +195,7 @@ fn take(
     }
     open.entry(place)
         .or_insert_with_key(|(topic, partition)| OpenBatch::new(topic.clone(), *partition, offset, None, now))
-        .push(&record, now);
+        .push(&record);
 }
 
 /// The headers to keep, of a list of names and values in turn (as `kcat -J` prints it) or of an object.

@@ -21,6 +21,8 @@ pub struct Reading {
     /// The next range's first offset, or the next record's.
     next: i64,
     open: Option<OpenBatch>,
+    /// When the last batch was closed, or the partition was assigned: from then on the age of the next one counts.
+    closed: Instant,
     /// The size of the last batch.
     room: Room,
     /// The range that comes next was sealed before.
@@ -34,16 +36,29 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// Reading that begins where the position says: with the range that is pending there, if there is one.
+    /// Reading that begins `now` and where the position says: with the range that is pending there, if there is one.
     pub fn new(
         partition: Partition,
         assignment: u64,
         position: Position,
         incarnation: Arc<Incarnation>,
+        now: Instant,
     ) -> Self {
         let Position { start, seal, written_to, .. } = position;
-        let (open, room, at_end, written_to) = (None, Room::default(), false, written_to.unwrap_or(start));
-        Reading { partition, assignment, next: start, open, room, seal, written_to, at_end, incarnation }
+        let (open, closed, room, at_end) = (None, now, Room::default(), false);
+        let written_to = written_to.unwrap_or(start);
+        Reading {
+            partition,
+            assignment,
+            next: start,
+            open,
+            closed,
+            room,
+            seal,
+            written_to,
+            at_end,
+            incarnation,
+        }
     }
 
     /// The offset that comes next.
@@ -83,8 +98,8 @@ impl Reading {
                 record.offset
             );
         }
-        let closed = if self.open(now).takes(record, limits) { None } else { self.close() };
-        self.open(now).push(record, now);
+        let closed = if self.open().takes(record, limits) { None } else { self.close(now) };
+        self.open().push(record);
         self.next = record.offset + 1;
         self.at_end = false;
         Ok(closed)
@@ -94,12 +109,12 @@ impl Reading {
     pub fn close_due(&mut self, limits: &BatchLimits, now: Instant, all: bool) -> Option<SourceBatch> {
         if self.at_end && self.is_sealed() {
             // The sealed range has no record left (compaction): an empty batch ends it.
-            self.open(now);
+            self.open();
         }
         let open = self.open.as_ref()?;
         let sealed_to_end = open.is_sealed() && self.at_end;
         match open.is_due(limits, now) || sealed_to_end || (all && !open.is_sealed()) {
-            true => self.close(),
+            true => self.close(now),
             false => None,
         }
     }
@@ -111,20 +126,21 @@ impl Reading {
 
     /// Closes the open batch at the end of a run. A sealed range that is not complete yet is left: its seal
     /// stays in the commit.
-    pub fn close_unsealed(&mut self) -> Option<SourceBatch> {
-        if self.open.as_ref().is_some_and(OpenBatch::is_sealed) { None } else { self.close() }
+    pub fn close_unsealed(&mut self, now: Instant) -> Option<SourceBatch> {
+        if self.open.as_ref().is_some_and(OpenBatch::is_sealed) { None } else { self.close(now) }
     }
 
-    fn open(&mut self, now: Instant) -> &mut OpenBatch {
-        let Reading { partition, next, seal, room, .. } = self;
+    fn open(&mut self) -> &mut OpenBatch {
+        let Reading { partition, next, seal, room, closed, .. } = self;
         self.open.get_or_insert_with(|| {
             let sealed_last = seal.as_ref().map(|seal| seal.last);
-            OpenBatch::new(partition.0.clone(), partition.1, *next, sealed_last, now).with_room(*room)
+            OpenBatch::new(partition.0.clone(), partition.1, *next, sealed_last, *closed).with_room(*room)
         })
     }
 
-    fn close(&mut self) -> Option<SourceBatch> {
+    fn close(&mut self, now: Instant) -> Option<SourceBatch> {
         let open = self.open.take()?;
+        self.closed = now;
         let recovered = if open.is_sealed() { self.seal.take() } else { None };
         let mut batch = open.close();
         batch.epoch = self.incarnation.epoch;
@@ -139,12 +155,36 @@ impl Reading {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[test]
+    fn the_first_record_after_a_pause_waits_for_nothing_and_those_that_follow_it_wait_until_a_batch_may_close_again()
+     {
+        let limits = BatchLimits { rows: 10, bytes: 1000, linger_ms: 100 };
+        let (assigned, pause) = (Instant::now(), Duration::from_secs(9));
+        let mut reading = Reading::new(("t".into(), 3), 1, Position::first(0), Arc::default(), assigned);
+        let mut close = |offset, at: Instant| {
+            let record = Incoming { offset, timestamp_ms: None, key: None, value: None, headers: &[] };
+            assert!(reading.take(&record, &limits, at).unwrap().is_none());
+            let due = reading.ages_out(&limits).expect("it has a record");
+            (due, reading.close_due(&limits, at, false).map(|closed| closed.batch.records.len()))
+        };
+        let linger = Duration::from_millis(100);
+        assert_eq!(close(0, assigned), (assigned + linger, None), "the first ones wait since the assignment");
+        let late = assigned + pause;
+        assert_eq!(close(1, late).1, Some(2));
+        assert_eq!(close(2, late + linger / 2), (late + linger, None));
+        assert_eq!(close(3, late + linger), (late + linger, Some(2)));
+        assert_eq!(close(4, late + pause).1, Some(1), "nothing came for a while");
+    }
 
     #[test]
     fn an_offset_that_comes_again_or_goes_back_is_an_error_and_one_that_is_left_out_is_none() {
         let limits = BatchLimits { rows: 10, bytes: 1000, linger_ms: 10 };
-        let mut reading = Reading::new(("t".into(), 3), 1, Position::first(5), Arc::default());
+        let mut reading =
+            Reading::new(("t".into(), 3), 1, Position::first(5), Arc::default(), Instant::now());
         let mut take = |offset| {
             let record = Incoming { offset, timestamp_ms: None, key: None, value: None, headers: &[] };
             reading.take(&record, &limits, Instant::now()).map(|closed| closed.is_none())

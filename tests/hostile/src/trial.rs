@@ -34,15 +34,14 @@ pub struct Changes {
 impl Changes {
     /// So many.
     pub fn new(count: usize) -> Self {
-        let now = Instant::now();
-        let mut open = OpenBatch::new("hostile.public.my_table".into(), 0, 0, None, now);
+        let mut open = OpenBatch::new("hostile.public.my_table".into(), 0, 0, None, Instant::now());
         for offset in 0..count as i64 {
             let value = format!(
                 r#"{{"op":"u","before":null,"after":{{"id":{offset},"name":"name {offset}","created_at":1704067200000000}},
                 "source":{{"connector":"postgresql","db":"hostile","schema":"public","table":"my_table"}}}}"#
             );
             let value = Some(value.as_bytes());
-            open.push(&Incoming { offset, timestamp_ms: None, key: None, value, headers: &[] }, now);
+            open.push(&Incoming { offset, timestamp_ms: None, key: None, value, headers: &[] });
         }
         let mut batch = open.close();
         let mut decoder = Decoder::new();

@@ -291,7 +291,8 @@ impl Host {
         self.assignments += 1;
         let done = position.is_new.then_some(position.start);
         self.ownership.assign(Self::name(partition), self.assignments, done);
-        let reading = Reading::new(Self::name(partition), self.assignments, position, Arc::default());
+        let reading =
+            Reading::new(Self::name(partition), self.assignments, position, Arc::default(), self.clock.get());
         self.readings.insert(partition, reading);
     }
 
@@ -307,8 +308,8 @@ impl Host {
 
     /// Lets `linger` pass for a partition's open batch; at the end of the log, or in between.
     pub fn linger(&mut self, partition: usize, at_end: bool) {
-        let now = self.clock.get() + Duration::from_secs(2);
         let Some(reading) = self.readings.get_mut(&partition) else { return };
+        let now = reading.ages_out(&self.limits).unwrap_or_else(|| self.clock.get());
         reading.at_end = at_end;
         self.queue.extend(reading.close_due(&self.limits, now, false));
     }
