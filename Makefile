@@ -12,7 +12,7 @@ BUILD := cargo build --quiet --workspace --exclude fuzz --test it
 # For runs that compute for minutes: the host is compiled like its dependencies.
 OPTIMIZED := --config 'profile.dev.package.host.opt-level=2'
 
-.PHONY: help demo clean-demo test properties swaps tenants model lint fmt bench bench-all bench-servers bench-rivals bench-latency bench-memory bench-host count fuzz api-fuzz hostile zoo chaos soak guests guests-runtime stack-up stack-down check
+.PHONY: help demo clean-demo test properties swaps tenants model lint fmt bench bench-all bench-servers bench-rivals bench-latency bench-memory bench-pipelines bench-host count fuzz api-fuzz hostile zoo chaos soak guests guests-runtime stack-up stack-down check
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -74,8 +74,8 @@ bench-all: ## all tables of docs/performance.md, two hours: nothing else should 
 	@$(MAKE) bench-rivals
 	@$(MAKE) bench-latency
 	@$(MAKE) bench-memory
+	@$(MAKE) bench-pipelines
 	cargo bench -p host -- --long=100000000
-	@$(MAKE) tenants
 	host/benches/count.sh profile avx2
 
 bench-servers: export STACK_DIR ?= $(or $(TMPDIR),/tmp)/rowgate-bench-$(shell id -u)
@@ -89,7 +89,7 @@ bench-servers: ## the host between real servers, against what each of these does
 bench-rivals bench-latency bench-memory: export STACK_DIR ?= $(or $(TMPDIR),/tmp)/rowgate-rivals-$(shell id -u)
 bench-rivals bench-latency bench-memory: export PORT_BASE ?= 19700
 # The host that they measure: one as it is shipped, built where no other is named.
-bench-rivals bench-latency bench-memory: export HOST ?= $(CARGO_TARGET_DIR)/release/host
+bench-rivals bench-latency bench-memory bench-pipelines: export HOST ?= $(CARGO_TARGET_DIR)/release/host
 
 bench-rivals: bench-host ## the host side by side with naive consumers and with faucet: RIVALS_ARGS='--events=200000 --rounds=9' HOST=...
 	@cargo run --quiet --package build-guests -- --module rivals-rule --out "$(CARGO_TARGET_DIR)/rivals"
@@ -100,6 +100,10 @@ bench-latency: bench-host ## from a commit in PostgreSQL to a visible row, and w
 
 bench-memory: bench-host ## what the host has in memory, idle and after 10,000,000 records: MEMORY_ARGS='--idle=60'
 	@tests/rivals/memory.py $(MEMORY_ARGS)
+
+bench-pipelines: bench-host ## what each further pipeline of a host takes while it is idle: TENANT_PIPELINES=100
+	@TEST_HOST="$$HOST" TENANT_PIPELINES=$${TENANT_PIPELINES:-100} TENANT_SECONDS=$${TENANT_SECONDS:-20} \
+	cargo test --quiet --workspace --exclude fuzz --test it -- tenants::an_idle_pipeline --nocapture
 
 bench-host:
 	@$(STACK) install
