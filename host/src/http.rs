@@ -1,10 +1,29 @@
 //! What the host's HTTP clients do alike.
 
+use std::sync::Mutex;
+
 use anyhow::{Context as _, Result};
+use native_tls::TlsConnector;
 use reqwest::header::{HeaderValue, InvalidHeaderValue};
 use reqwest::{Certificate, ClientBuilder};
 
 use crate::error::Classify;
+use crate::locked::locked;
+
+/// What trusts the system's certificates, for clients that trust no others: all share one, since each has a copy of these
+/// certificates, and reads them when it is made.
+///
+/// # Errors
+/// They cannot be read.
+pub(crate) fn system_tls() -> Result<TlsConnector> {
+    static SHARED: Mutex<Option<TlsConnector>> = Mutex::new(None);
+    let mut shared = locked(&SHARED);
+    if let Some(tls) = &*shared {
+        return Ok(tls.clone());
+    }
+    let tls = TlsConnector::new().context("reading the system's certificates")?;
+    Ok(shared.insert(tls).clone())
+}
 
 /// Certificates count, too, that are signed by one of `bundle`, in PEM; `setting` has named its file.
 ///

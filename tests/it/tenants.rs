@@ -333,8 +333,8 @@ fn places_of(of: &str, tenants: u64) -> (Vec<Topic>, Vec<Database>) {
 /// `make tenants` runs it with 100 pipelines.
 #[test]
 fn an_idle_pipeline_costs_a_few_threads_and_little_memory() {
-    /// What one more idle pipeline may take, with some room for a debug build and a busy machine.
-    const MOST_KIB: u64 = 4096;
+    /// What one more idle pipeline may take, with some room for a debug build.
+    const MOST_KIB: u64 = 2048;
     const MOST_THREADS: u64 = 10;
     const FEW: u64 = 2;
     let many = setting("TENANT_PIPELINES", 12);

@@ -16,7 +16,7 @@ use super::response::{self, Broken, Failure, Outcome};
 use crate::config;
 use crate::config::secret::Secret;
 use crate::error::Classify;
-use crate::http::secret_header;
+use crate::http::{secret_header, system_tls};
 use crate::locked::locked;
 
 /// How long the server may work on one insert; the client waits longer than that.
@@ -50,6 +50,7 @@ impl Client {
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
+            .tls_backend_preconfigured(system_tls()?)
             .build()
             .context("setting up the HTTP client")?;
         let password = password_header(&settings.password).usage()?;
