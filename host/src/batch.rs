@@ -68,6 +68,8 @@ pub struct Batch {
     pub records: Vec<Record>,
     /// The headers that were asked for, by ascending record; mostly none.
     pub headers: Vec<Header>,
+    /// When its first record was taken in.
+    pub begun: Instant,
 }
 
 /// A header of a record. Of several with one name the last counts, as it does for Kafka Connect.
@@ -184,7 +186,7 @@ impl OpenBatch {
         let sealed_last = sealed_last.filter(|_| !chaos::has(Bug::OtherCutOnReplay));
         let (arena, records, headers) = (vec![], vec![], vec![]);
         let last = first - 1;
-        let batch = Batch { topic, partition, epoch: 0, first, last, arena, records, headers };
+        let batch = Batch { topic, partition, epoch: 0, first, last, arena, records, headers, begun: since };
         OpenBatch { batch, since, sealed_last }
     }
 
@@ -211,6 +213,9 @@ impl OpenBatch {
     /// Copies `record` in. Offsets must ascend.
     pub fn push(&mut self, record: &Incoming<'_>) {
         debug_assert!(record.offset > self.batch.last);
+        if self.batch.records.is_empty() {
+            self.batch.begun = Instant::now();
+        }
         let mut copy = |bytes: &[u8]| {
             let start = self.batch.arena.len() as u32;
             self.batch.arena.extend_from_slice(bytes);

@@ -187,15 +187,8 @@ impl<'a> Stages<'a> {
                 let headers = header_names(settings);
                 // Nobody else asks where partitions stand, and librdkafka says it as JSON of everything.
                 let recorder = settings.admin.as_ref().map(|_| control.recorder().clone());
-                let (input, commits) = kafka::open(
-                    source,
-                    settings.batch,
-                    headers,
-                    settings.dry_run,
-                    epochs,
-                    stop.leave(),
-                    recorder,
-                )?;
+                let (input, commits) =
+                    kafka::open(source, settings, headers, epochs, stop.leave(), recorder)?;
                 pinned.prune(&commits);
                 (Input::Kafka(Box::new(input)), Some(commits))
             }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The host side by side with other ways from Kafka to ClickHouse: the same topics, the same servers, one run.
 
-    HOST=path/of/the/host rivals.py [--events 200000] [--rounds 9] [--seconds 15]
+    HOST=path/of/the/host rivals.py [--events 200000] [--rounds 9] [--seconds 15] [--host-args='--batch-bytes 67108864']
 
 Status 0 also where a target is missed, 1 where rows are missing or are others, 2 where the run itself failed.
 """
@@ -66,7 +66,7 @@ class Comparison:
 
     def run_host(self, topic: str, table: str, count: int) -> Run:
         """By its own summary, from the first record to the last commit."""
-        command, env = host_command(self.env, f"bench-{time.time_ns()}", topic, table, "--until-caught-up")
+        command, env = host_command(self.env, f"bench-{time.time_ns()}", topic, table, "--until-caught-up", *self.given.host_args.split())
         with Process(command, self.folder / "host.log", env) as host:
             used = host.end()
         return Run(count, count / summary(used.said, count), used)
@@ -215,5 +215,6 @@ if __name__ == "__main__":
     options.add_argument("--events", type=int, default=200_000)
     options.add_argument("--rounds", type=int, default=9)
     options.add_argument("--seconds", type=float, default=15, help="how long the consumers in Python read at most")
+    options.add_argument("--host-args", default="", help="more arguments of the host")
     options.add_argument("--rule", type=Path, default=target / "rivals" / "rivals_rule.wasm", help="the rule as a module for faucet")
     sys.exit(main(compare, options.parse_args()))

@@ -35,7 +35,7 @@ pub struct Summary {
     pub other_transform: u64,
     /// What is guaranteed of rows in the tables that were written to.
     pub levels: Vec<(String, Level)>,
-    /// From the first record to the last commit.
+    /// From when the first record was taken in to when the last batch was done.
     pub elapsed: Duration,
 }
 

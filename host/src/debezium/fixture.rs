@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::batch::{Batch, Record, Span};
 use crate::columns::{self, Input};
@@ -31,7 +32,17 @@ pub fn batch<K: AsRef<[u8]>, V: AsRef<[u8]>>(topic: &str, records: &[(Option<K>,
         })
         .collect();
     let last = records.len().saturating_sub(1) as i64;
-    Batch { topic: Arc::from(topic), partition: 0, epoch: 0, first: 0, last, arena, records, headers: vec![] }
+    Batch {
+        topic: Arc::from(topic),
+        partition: 0,
+        epoch: 0,
+        first: 0,
+        last,
+        arena,
+        records,
+        headers: vec![],
+        begun: Instant::now(),
+    }
 }
 
 /// The captured lines of a file: topic, key, value.

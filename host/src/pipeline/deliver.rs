@@ -71,7 +71,8 @@ struct Ends<'a> {
 /// What all deliverers of a run count together.
 #[derive(Default)]
 struct Counted {
-    started: OnceLock<Instant>,
+    /// When the first record was taken in.
+    begun: OnceLock<Instant>,
     summary: Mutex<Summary>,
 }
 
@@ -117,17 +118,12 @@ impl<'a> Deliverer<'a> {
 
     /// The counters so far, of all deliverers of the run.
     pub(super) fn summary(&self) -> Summary {
-        let Counted { started, summary } = &*self.ends.counted;
-        Summary {
-            elapsed: started.get().map_or_else(Duration::default, Instant::elapsed),
-            levels: self.ends.reach.targets.levels(),
-            ..locked(summary).clone()
-        }
+        let levels = self.ends.reach.targets.levels();
+        Summary { levels, ..locked(&self.ends.counted.summary).clone() }
     }
 
     /// Delivers a batch, within the ownership of its partition.
     pub(super) fn deliver(&mut self, prepared: Prepared, stop: &Stop) -> Result<Delivered> {
-        self.ends.counted.started.get_or_init(Instant::now);
         let (batch, assignment) = (&prepared.source.batch, prepared.source.assignment);
         let (partition, recovered) = (prepared.partition(), prepared.source.recovered.clone());
         let (first, last, epoch) = (batch.first, batch.last, batch.epoch);
@@ -262,7 +258,12 @@ impl Work for Writing<'_, '_> {
     }
 
     fn done(&mut self) -> Result<()> {
-        locked(&self.ends.counted.summary).count(self.prepared, &self.tally);
+        let Counted { begun, summary } = &*self.ends.counted;
+        let begun = begun.get_or_init(|| self.prepared.source.batch.begun);
+        let mut summary = locked(summary);
+        summary.count(self.prepared, &self.tally);
+        summary.elapsed = begun.elapsed();
+        drop(summary);
         self.ends.handovers.done(self.prepared);
         self.record();
         Ok(())

@@ -33,7 +33,7 @@ use super::reading::Reading;
 use crate::batch::{HeaderNames, Incoming, IncomingHeader};
 use crate::chaos;
 use crate::commit::{self, Seal};
-use crate::config::{BatchLimits, Bounds, Kafka, Start};
+use crate::config::{BatchLimits, Bounds, Kafka, Settings, Start};
 use crate::delivery::Log;
 use crate::epochs::Epochs;
 use crate::error::Classify;
@@ -49,6 +49,10 @@ const SAY_WAITING: Duration = Duration::from_secs(4);
 const JOIN_PATIENCE: Duration = Duration::from_secs(30);
 /// How often it is recorded where the partitions stand, by what librdkafka knows of them.
 const POSITIONS_EVERY_MS: &str = "5000";
+/// How long a broker may wait for records before it answers that there are none, where a run ends then: that there is
+/// nothing more is known by such an answer, and what is asked of the broker next waits behind another one.
+const CAUGHT_UP_FETCH_WAIT_MS: &str = "50";
+const FETCH_WAIT: &str = "fetch.wait.max.ms";
 /// How often the group's progress is asked for.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Records taken at most before ages and flow control are looked at.
@@ -110,13 +114,12 @@ pub struct Commits {
 pub type Leave = Box<dyn Fn() -> bool + Send + Sync>;
 
 /// Checks that the brokers answer, then joins the group. Batches keep the records' `headers` of these names.
-/// A dry run commits nothing. Without `epochs`, topics that are made anew are not told from those before. What waits
+/// A dry `run` commits nothing. Without `epochs`, topics that are made anew are not told from those before. What waits
 /// for the brokers asks `leave` whether to go on. Where the partitions stand is recorded, if there is a recorder.
 pub fn open(
     source: &Kafka,
-    limits: BatchLimits,
+    run: &Settings,
     headers: HeaderNames,
-    dry_run: bool,
     epochs: Option<Arc<Epochs>>,
     leave: Leave,
     recorder: Option<Arc<Recorder>>,
@@ -124,10 +127,13 @@ pub fn open(
     let ownership = Arc::new(Ownership::default());
     let earliest = source.start == Start::Earliest;
     let mut settings = client::settings(source);
+    if run.bounds.until_caught_up && settings.get(FETCH_WAIT).is_none() {
+        settings.set(FETCH_WAIT, CAUGHT_UP_FETCH_WAIT_MS);
+    }
     if recorder.is_some() {
         settings.set("statistics.interval.ms", POSITIONS_EVERY_MS);
     }
-    let context = HostContext::new(ownership.clone(), earliest, dry_run, epochs, leave, recorder);
+    let context = HostContext::new(ownership.clone(), earliest, run.dry_run, epochs, leave, recorder);
     let consumer: HostConsumer =
         settings.create_with_context(context).context("the Kafka client refuses its settings").usage()?;
     let topics: Vec<&str> = source.topics.iter().map(|topic| topic.as_str()).collect();
@@ -136,7 +142,7 @@ pub fn open(
     let consumer = Arc::new(consumer);
     let input = KafkaInput {
         consumer: consumer.clone(),
-        limits,
+        limits: run.batch,
         headers,
         partitions: HashMap::new(),
         last: None,
@@ -154,7 +160,7 @@ pub fn open(
         asked: None,
         ended: BTreeSet::new(),
         asked_ends: None,
-        pace: Pace::new(limits.linger_ms, source.inserts_per_second),
+        pace: Pace::new(run.batch.linger_ms, source.inserts_per_second),
         opened: Instant::now(),
         joining: Some(Instant::now()),
         watch: Watch::default(),
