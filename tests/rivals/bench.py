@@ -119,7 +119,7 @@ def host_command(env: dict[str, str], name: str, topic: str, table: str, *more: 
 
 
 def summary(said: str, count: int) -> int:
-    """Records a second, by the host's own summary: from the first record to the last commit. All must have been consumed."""
+    """Records a second, by the host's own summary: from the first record to the end of the last batch. All must have been consumed."""
     found = re.search(r"^consumed +(\d+)$.*^records/s +(\d+) ", said, re.MULTILINE | re.DOTALL)
     if not found or int(found[1]) != count:
         raise Failed(f"the host has not consumed {count} records: {said[-2000:]}")

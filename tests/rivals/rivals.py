@@ -65,7 +65,7 @@ class Comparison:
     # --- each of them
 
     def run_host(self, topic: str, table: str, count: int) -> Run:
-        """By its own summary, from the first record to the last commit."""
+        """By its own summary, from the first record to the end of the last batch."""
         command, env = host_command(self.env, f"bench-{time.time_ns()}", topic, table, "--until-caught-up", *self.given.host_args.split())
         with Process(command, self.folder / "host.log", env) as host:
             used = host.end()

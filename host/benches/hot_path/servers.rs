@@ -232,7 +232,7 @@ fn consume(servers: &Servers, events: usize, round: usize) -> Result<f64> {
     Ok(events as f64 / begin.map_or(0.0, |begin: Instant| begin.elapsed().as_secs_f64()))
 }
 
-/// Records a second of the host as a process, by its own summary: from the first record to the last commit.
+/// Records a second of the host as a process, by its own summary: from the first record to the end of the last batch.
 fn host(servers: &Servers, group: &str, more: &[&str]) -> Result<f64> {
     let state = tempfile::tempdir()?;
     let output = Command::new(env!("CARGO_BIN_EXE_host"))
