@@ -67,7 +67,7 @@ bench: ## the hot path against the same work written natively
 	@$(MAKE) guests >&2
 	cargo bench -p host
 
-bench-all: ## all tables of docs/performance.md, two hours: nothing else should run
+bench-all: ## all tables of docs/performance.md, an hour and a half: nothing else should run
 	@$(MAKE) guests-runtime bench
 	@$(MAKE) bench-servers
 	@$(MAKE) bench-servers BENCH_ARGS=--cores=1
